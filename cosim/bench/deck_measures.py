@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from cosim.bench.measures.cards import OF_THE_AXIS
@@ -22,6 +23,7 @@ from cosim.language.numbers import spice_number
 NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 _REDUCED = {"max": "max", "min": "min", "pp": "swing", "avg": "mean", "rms": "rms", "integ": "integral",
             "integral": "integral"}  # fmt: skip
+_VECTOR = re.compile(r"\b(?:[vi][a-z]{0,2}|par)\(|[@#]")
 _AXES = {"tran": "s", "ac": "Hz", "noise": "Hz"}
 
 
@@ -49,6 +51,8 @@ class DeckMeasures:
         file: str,
     ) -> None:  # fmt: skip
         self.table: dict[str, dict[str, Any]] = {}
+        self.lines: dict[str, int] = {}
+        self.notes: list[str] = []
         self._cards: dict[str, str] = {}  # what follows .meas ANALYSIS NAME
         self._analyses = analyses
         self._numbers, self._others = numbers, others
@@ -68,10 +72,16 @@ class DeckMeasures:
             raise LeftError(f"the deck has no .{kind} that a bench has")
         if len(plan) > 1:
             raise LeftError(f"the deck has {len(plan)} analyses of this kind: name one in the bench")
-        if not NAME.match(name) or name in self.table:
-            raise LeftError("its name is taken, or has other signs than letters, digits and _")
+        if not NAME.match(name):
+            raise LeftError("its name has other signs than letters, digits and _")
+        card = line.text.split(None, 3)[3]
+        if name in self.table:
+            if self._cards.get(name) == card:
+                return
+            name = next(new for k in count(2) if (new := f"{name}_{k}") not in self.table)
+            self.notes.append(f"line {line.where.line}: {line.text[:80]!r} is measure {name!r}, as its name is taken")
         op = words[3].lower().partition("=")[0]
-        self._cards[name] = line.text.split(None, 3)[3]
+        self._cards[name], self.lines[name] = card, line.where.line or 0
         try:
             self.table |= self._own(name, op, text, plan[0], kind)
         except _ForeignError as reason:
@@ -91,7 +101,7 @@ class DeckMeasures:
             return {name: {**entry, "unit": _noise_unit(rest[0], self._analyses[plan])}}
         if op in _REDUCED and rest:
             unit = "1" if op.startswith("integ") else _unit(rest[0])
-            entry = {"kind": _REDUCED[op], "of": _of(rest[0], kind), **_window(rest[1:])}
+            entry = {"kind": _REDUCED[op], "of": _of(rest[0], kind), **self._inside(plan, _window(rest[1:]))}
             return {name: {**entry, "analysis": plan, "unit": unit}}
         if op == "find" and len(rest) == 2 and rest[1].startswith("at="):
             entry = {"kind": "at", "of": _of(rest[0], kind), "at": _place(rest[1][3:])}
@@ -106,10 +116,20 @@ class DeckMeasures:
             return self._between(name, rest, plan, kind)
         raise _ForeignError("a bench has no measure of this form")
 
+    def _inside(self, plan: str, window: dict[str, float]) -> dict[str, float]:
+        """``window`` without what lies outside the run, as ngspice takes it."""
+        run = self._analyses[plan]
+        low, high = sorted((run.get("start", 0.0), run["stop"]))
+        outside = {"start": window.get("start", high) <= low, "stop": window.get("stop", low) >= high}
+        return {key: value for key, value in window.items() if not outside[key]}
+
     def _keep(self, name: str, plan: str, kind: str) -> None:
         """The card as it is, and as cards the measures that it names."""
         card = self._cards[name]
         op, _, of = card.lower().partition(" ")
+        if not op.startswith("param") and (unknown := self._unknown(card)):
+            measured = "a measure, which only param= may name" if unknown in self.table else "not a parameter"
+            raise LeftError(f"{unknown!r} is {measured}")
         if op.startswith("param"):
             for used in sorted(set(re.findall(r"[a-z_]\w*", card.lower())) & self.table.keys()):
                 entry = self.table[used]
@@ -123,6 +143,16 @@ class DeckMeasures:
         unit = _AXES.get(kind, "1") if op in OF_THE_AXIS else _unit(of) if op in ("find", *_REDUCED) else "1"
         shown = "1" if op.startswith("integ") else unit
         self.table[name] = {"kind": "meas", "card": card, "analysis": plan, "unit": shown}
+
+    def _unknown(self, card: str) -> str:
+        """The first name of a level, place or window that is no parameter: with it ngspice refuses the whole deck."""
+        for value in re.findall(r"=\s*(\{[^{}]*\}|'[^']*'|\S+)", card.lower()):
+            if _VECTOR.search(value):
+                continue
+            for name, call in re.findall(r"(?<![\w.])([a-z_]\w*)\s*(\()?", value):
+                if not call and name != "last" and name not in self._numbers | self._others:
+                    return str(name)
+        return ""
 
     def _expression(self, formula: str) -> dict[str, Any]:
         if formula[:1] + formula[-1:] in ("''", '""', "{}"):
@@ -159,12 +189,11 @@ class DeckMeasures:
         difference = {"kind": "expression", "value": f"{ends[1][0]} - {ends[0][0]}", "unit": _AXES.get(kind, "1")}
         return {**own, name: difference}
 
-    def of_analyses(self, circuit: Sequence[str]) -> list[str]:
-        """Measures of what ngspice prints of noise, transfer functions, sensitivities and poles; sentences on the rest.
+    def of_analyses(self, circuit: Sequence[str]) -> None:
+        """Measures of what ngspice prints of noise, transfer functions, sensitivities and poles.
 
         ``circuit`` are the lines of the circuit, by whose elements sensitivities are named.
         """
-        notes = []
         for plan, entry in self._analyses.items():
             found: dict[str, tuple[str, str]] = {}  # name -> vector, unit
             if entry["kind"] == "noise":
@@ -182,17 +211,18 @@ class DeckMeasures:
             elif entry["kind"] == "pz":
                 for name, kind, unit in (("poles", "pole-frequencies", "Hz"), ("rightmost", "rightmost-pole", "1/s")):
                     self.table[self._free(name, plan)] = {"kind": kind, "analysis": plan, "unit": unit}
-                notes.append(f"analysis {plan!r}: its zeros are a measure of kind 'zero-frequencies', where it has any")
+                self.notes.append(
+                    f"analysis {plan!r}: its zeros are a measure of kind 'zero-frequencies', where it has any"
+                )
             for name, (vector, unit) in found.items():
                 self.table[self._free(name, plan)] = {"kind": "final", "of": vector, "analysis": plan, "unit": unit}
-        return notes
 
     def _free(self, name: str, plan: str) -> str:
         return name if name not in self.table else f"{plan}_{name}"
 
-    def begin(self, plan: str, begin: float) -> list[str]:
-        """What is measured of a transient begins where the deck's data did; sentences on what cannot."""
-        notes = []
+    def begin(self, plan: str, begin: float) -> None:
+        """What is measured of a transient begins where the deck's data did."""
+        self.notes.append(f"the deck keeps its transient from {begin:g} s on: windows without a start begin there")
         for name, measure in list(self.table.items()):
             if measure.get("analysis") != plan or measure["kind"] in ("at", "derivative", "expression"):
                 continue
@@ -204,10 +234,11 @@ class DeckMeasures:
             if words.startswith("param") or re.search(r"\bat\s*=", words):
                 continue
             if words.startswith("trig") or re.search(r"\b(td|from)\s*=", words):
-                notes.append(f"measure {name!r} is of the whole transient: see that its window begins at {begin:g} s")
+                self.notes.append(
+                    f"measure {name!r} is of the whole transient: see that its window begins at {begin:g} s"
+                )
             else:
                 measure["card"] += f" from={begin!r}"
-        return notes
 
 
 def _noise_unit(of: str, noise: Mapping[str, Any]) -> str:

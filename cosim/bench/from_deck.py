@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,16 @@ _OUTPUT = frozenset({".save", ".print", ".plot", ".probe", ".width", ".end", ".f
 
 @dataclass
 class FromDeck:
-    """The tables of a bench, and what was left out or changed, a sentence each."""
+    """The tables of a bench, and what was left out or changed, a sentence each.
+
+    ``lines`` are those of the deck for each row of the circuit, ``measured`` those of its measures, by name; empty
+    where they are not known, of a deck with a ``.control`` block.
+    """
 
     tables: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    lines: tuple[int | None, ...] = ()
+    measured: Mapping[str, int] = field(default_factory=dict)
 
     def to_toml(self) -> str:
         """The bench's file."""
@@ -99,6 +105,8 @@ class _Reader:
         self._sweep: dict[str, list[float]] = {}
         self._after: dict[str, float] = {}  # analysis -> where its data begin
         self._circuit: list[str] = []
+        self._places: list[int | None] = []
+        self._placed = not (netlist.controls or netlist.directives)
 
     def read(self) -> FromDeck:
         depth = 0
@@ -106,14 +114,17 @@ class _Reader:
         for line in self._lines:
             depth += line.card in (".subckt", ".macro")
             if depth or not line.card:
-                self._circuit.append(line.text)
+                self._take(line.text, line)
             elif line.card in (".meas", ".measure"):
                 measures.append(line)
             else:
                 self._try(self._card, line)
             depth = max(0, depth - (line.card in (".ends", ".eom")))
         if not self._analyses:
-            raise InputError(f"{self._file}: no analysis that a bench has", remedy=f"one of {', '.join(_ANALYSES)}")
+            why = f": {'; '.join(self._notes)}" if self._notes else ""
+            raise InputError(
+                f"{self._file}: no analysis that a bench has{why}", remedy=f"one of {', '.join(_ANALYSES)}"
+            )
         found = self._measured(measures)
         for name in self._sweep.keys() - self._parameters.keys():
             self._notes.append(f".step of {name!r} is left out: it is not a number of a .param card")
@@ -126,22 +137,25 @@ class _Reader:
             "parameters": self._parameters,
             "options": self._options,
             "analyses": self._analyses,
-            "measures": found,
+            "measures": found.table,
         }
-        return FromDeck({key: value for key, value in tables.items() if value}, self._notes)
+        kept = {key: value for key, value in tables.items() if value}
+        if not self._placed:
+            return FromDeck(kept, self._notes)
+        return FromDeck(kept, self._notes, tuple(self._places), found.lines)
 
-    def _measured(self, lines: Sequence[Line]) -> dict[str, Any]:
+    def _measured(self, lines: Sequence[Line]) -> DeckMeasures:
         found = DeckMeasures(
             self._analyses, numbers=set(self._parameters), others=set(self._again),
             circuit=Circuit.of(self._lines, functions=frozenset(), hspice=False), file=self._file.name,
         )  # fmt: skip
         for line in lines:
             self._try(found.add, line)
-        self._notes += found.of_analyses(self._circuit)
+        found.of_analyses(self._circuit)
         for name, begin in self._after.items():
-            self._notes.append(f"the deck keeps its transient from {begin:g} s on: windows without a start begin there")
-            self._notes += found.begin(name, begin)
-        return found.table
+            found.begin(name, begin)
+        self._notes += found.notes
+        return found
 
     def _left(self, note: str) -> None:
         if note not in self._notes:
@@ -168,7 +182,11 @@ class _Reader:
         elif line.card in _OUTPUT:
             return
         else:
-            self._circuit.append(line.text)
+            self._take(line.text, line)
+
+    def _take(self, text: str, line: Line) -> None:
+        self._circuit.append(text)
+        self._places.append(line.where.line)
 
     def _param(self, line: Line) -> None:
         pairs = list(assignments(line.text, len(line.card)))
@@ -185,7 +203,7 @@ class _Reader:
             else:
                 self._parameters[name.lower()] = value
         if rest or not pairs:
-            self._circuit.append(f".param {' '.join(rest)}" if pairs else line.text)
+            self._take(f".param {' '.join(rest)}" if pairs else line.text, line)
 
     def _option(self, line: Line) -> None:
         for word in re.sub(r"\s*=\s*", "=", line.text).split()[1:]:

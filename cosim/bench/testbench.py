@@ -63,7 +63,7 @@ class Testbench:
     """A bench ready to run (module docstring); ``with_`` gives changed copies.
 
     ``seed`` draws the random numbers of the netlist itself; None: its random functions are their means. ``left`` says
-    what a deck has and the bench has not.
+    what a deck has and the bench has not, ``lines`` and ``measured`` are those of the deck, for messages.
 
     >>> bench = cosim.Testbench.load("1t1r_write")
     >>> sorted(bench.sets)
@@ -80,6 +80,8 @@ class Testbench:
     corner: str = ""
     seed: int | None = None
     left: tuple[str, ...] = ()
+    lines: tuple[int | None, ...] = ()
+    measured: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def load(cls, reference: str | Path, *, allow: Sequence[str | Path] = ()) -> Testbench:
@@ -92,7 +94,8 @@ class Testbench:
         if path.suffix.lower() in SUFFIXES:
             deck = from_deck(path, roots=folders)
             file = validate(schema.BenchFile, deck.tables, kind="deck", file=path)
-            bench = cls(file, path.resolve().parent, path.name, allowed=folders, left=tuple(deck.notes))
+            told = {"left": tuple(deck.notes), "lines": deck.lines, "measured": MappingProxyType(deck.measured)}
+            bench = cls(file, path.resolve().parent, path.name, allowed=folders, **told)  # type: ignore[arg-type]
         else:
             if path.suffix != ".toml":
                 path = resources.find("netlists", f"{reference}.toml")
@@ -119,8 +122,12 @@ class Testbench:
 
     @property
     def source(self) -> Path:
-        """The bench's file; None for a bench made in memory."""
-        return self.folder / f"{self.name}.toml"
+        """The bench's file, or the deck."""
+        return self.folder / (self.name if self._is_deck else f"{self.name}.toml")
+
+    @property
+    def _is_deck(self) -> bool:
+        return self.name.lower().endswith(SUFFIXES)
 
     def adjustable(self, device: str, key: str) -> Adjustable:
         """A parameter of one of the bench's devices; see `cosim.bench.adjust.adjustable`."""
@@ -335,15 +342,24 @@ class Testbench:
             source=self.source,
             rows=self._rows(rows, before=before, analysis=analysis, measures=tuple(measured)),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
-            asked=asked_rows(self.source, self._asked(analysis)),
+            asked=self._asked_rows(analysis),
             bench=True,
             seed=self.seed,
         )
+
+    def _asked_rows(self, analysis: str) -> Mapping[str, int]:
+        if not self._is_deck:
+            return asked_rows(self.source, self._asked(analysis))
+        places = ((vector, self.measured.get(keys[-1])) for vector, keys in self._asked(analysis))
+        return {vector: line for vector, line in places if line is not None}
 
     def _rows(
         self, rows: list[int], *, before: int, analysis: str, measures: tuple[str, ...]
     ) -> tuple[int | None, ...]:
         """The line of the bench's file for each row of a deck; where a corner chose a section, that of the corner."""
+        if self._is_deck:
+            own = [self.lines[row] if self.lines else None for row in rows]
+            return (*[None] * before, *own, None, *(self.measured.get(name) for name in measures))
         found = deck_rows(self.source, self.file.circuit, before=before, rows=rows, analysis=analysis)
         if found and measures:
             places = asked_rows(self.source, tuple((name, ("measures", name)) for name in measures))
@@ -356,8 +372,8 @@ class Testbench:
         keys = tuple((str(number), ("corners", self.corner, "sections", name)) for number, name in chosen_by.items())
         instead = asked_rows(self.source, keys)
         end = before + len(rows)
-        own = (instead.get(str(row), line) for row, line in zip(rows, found[before:end], strict=True))
-        return (*found[:before], *own, *found[end:])
+        chosen_rows = (instead.get(str(row), line) for row, line in zip(rows, found[before:end], strict=True))
+        return (*found[:before], *chosen_rows, *found[end:])
 
     def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters (SI) in one run."""

@@ -84,7 +84,7 @@ class Circuit:
         try:
             self.written(line)
         except LostError as reason:
-            return f"{' '.join(line.text.split())[:60]!r}: {reason}"
+            return str(reason)
         return ""
 
     def written(self, line: Line) -> list[str]:
@@ -102,6 +102,11 @@ class Circuit:
             raise LostError(f"ngspice has no .meas of {f'an analysis {kind}' if kind else 'this file'}")
         before, made = _Body(self, kind.lower(), name).card(body)
         return [f"{head} {kind} {row}" for row in (*before, f"{name} {made}")]
+
+
+def shown(line: Line) -> str:
+    """A card for a sentence."""
+    return repr(" ".join(line.text.split())[:60])
 
 
 def _plain(rows: list[str]) -> list[str]:

@@ -355,7 +355,7 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
 
 def _measure(line: Line, writer: Writer) -> str:
     if why := writer.own.measured.lost(line):
-        writer.left[why] = None
+        writer.left[f"{lt_meas.shown(line)}: {why}"] = None
     if not writer.own.measured.is_other_form(line):
         return line.text
     rows = writer.own.measured.written(line)

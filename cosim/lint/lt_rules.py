@@ -206,7 +206,7 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
         if own.measured.is_other_form(line):
             yield Spot("measure", line, 0, " ".join(text.split())[:60])
         elif lost := own.measured.lost(line):
-            yield Spot("unmeasured", line, 0, lost)
+            yield Spot("unmeasured", line, 0, f"{lt_meas.shown(line)}: {lost}")
         return
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         yield Spot("laplace", line, transfer.start(), transfer[1].lower())

@@ -265,6 +265,34 @@ def test_what_a_bench_cannot_hold_is_said(cards: str, says: str, tmp_path: Path)
     assert f"# {found.notes[0]}" in found.to_toml()
 
 
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n.meas tran s max v(a)\n.meas tran s min v(a)\n"
+        ".meas tran s max v(a)\n.meas tran when when v(a)=s\n.end\n"
+    )
+    bench = Testbench.load(deck)
+    assert list(bench.file.measures) == ["s", "s_2"]
+    left, renamed = bench.left
+    assert renamed == "line 6: '.meas tran s min v(a)' is measure 's_2', as its name is taken"
+    assert left.endswith("'s' is a measure, which only param= may name")
+
+
+def test_a_message_names_the_line_of_the_deck(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 1\n\nR1 a 0 {nobody}\n.tran 1n 1u\n.meas tran s max v(a)\n.end\n")
+    assert f"{deck}:4: " in Testbench.load(deck).run(simulator).result.reason
+    deck.write_text("a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n.meas tran s max v(b)\n.end\n")
+    assert f"{deck}:5: unknown vector 'v(b)'" in Testbench.load(deck).run(simulator).result.reason
+
+
+def test_a_window_beyond_the_run_ends_with_it(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 ac 1\nR1 a 0 1k\n.ac dec 9 10 1k\n.meas ac s rms v(a) from=1 to=500\n.end\n")
+    given = from_deck(deck).tables["measures"]["s"]
+    assert (given.get("start"), given["stop"]) == (None, 500.0)
+
+
 KEPT = ("param='2^3^2'", "max v(a) from=1n td=3n", "find v(a) when v(a)=v(b) cross=last", "param='floor(1.5)'")
 
 
@@ -303,9 +331,9 @@ def test_measures_of_the_analysis_that_ngspice_leaves_out_are_named(
     assert ".meas t, .meas u: ngspice measures one analysis of a deck, not .ac here" in said
 
 
-@pytest.mark.parametrize("cards", [".tran 1n 1u uic", ""])
+@pytest.mark.parametrize("cards", [".tran 1n 1u uic", ".dc v1 0 1 0.1 v2 0 1 0.1"])
 def test_a_deck_that_is_not_a_bench(cards: str, tmp_path: Path) -> None:
     deck = tmp_path / "deck.cir"
     deck.write_text(f"a deck\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
-    with pytest.raises(InputError, match=r"operating point|no analysis"):
+    with pytest.raises(InputError, match=r"operating point|no analysis that a bench has: line 4: .*sweeps one source"):
         from_deck(deck)
