@@ -16,6 +16,7 @@ from typing import Any
 
 from cosim.bench.deck_measures import NAME, DeckMeasures, LeftError, number
 from cosim.errors import InputError, NetlistRefused
+from cosim.language.hazards import REMEDIES, refuse_language
 from cosim.language.instances import assigned
 from cosim.language.lt_meas import Circuit
 from cosim.language.lt_syntax import assignments
@@ -112,6 +113,7 @@ class _Reader:
         depth = 0
         measures = []
         for line in self._lines:
+            refuse_language(line)
             depth += line.card in (".subckt", ".macro")
             if depth or not line.card:
                 self._take(line.text, line)
@@ -181,6 +183,8 @@ class _Reader:
             self._step([word.lower() for word in words])
         elif line.card in _OUTPUT:
             return
+        elif line.card in (".alter", ".data", ".hdl"):
+            raise NetlistRefused(f"{self._file}, line {line.where.line}: {line.card}", remedy=REMEDIES[line.card])
         else:
             self._take(line.text, line)
 
@@ -229,6 +233,10 @@ class _Reader:
 
     def _analysis(self, line: Line, words: list[str]) -> None:
         kind, given = words[0][1:], words[1:]
+        if "sweep" in given:  # HSPICE's
+            at = given.index("sweep")
+            self._swept_by_hspice(line, given[at + 1 :])
+            given = given[:at]
         if kind == "tran":
             entry = self._tran(line, given)
         elif kind == "dc":
@@ -253,6 +261,18 @@ class _Reader:
             raise LeftError("a bench has this analysis in another form, see docs/benches.md")
         count = sum(entry["kind"] == kind for entry in self._analyses.values())
         self._analyses[kind if not count else f"{kind}_{count + 1}"] = {"kind": kind, **entry}
+
+    def _swept_by_hspice(self, line: Line, words: list[str]) -> None:
+        """``sweep NAME START STOP STEP``, ``sweep NAME poi COUNT VALUES``."""
+        try:
+            if len(words) == 4 and words[1] not in ("poi", "lin", "dec", "oct"):
+                self._step([".step", "param", *words])
+            elif words[1:2] == ["poi"] and len(words) > 3:
+                self._step([".step", "param", words[0], "list", *words[3:]])
+            else:
+                raise LeftError("write it as a sweep of the bench, its [monte_carlo], or a plan of 'cosim campaign'")
+        except LeftError as reason:
+            self._notes.append(f"line {line.where.line}: 'sweep {' '.join(words)}' is left out: {reason}")
 
     def _tran(self, line: Line, given: list[str]) -> dict[str, Any]:
         if "uic" in given:

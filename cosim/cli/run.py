@@ -193,7 +193,7 @@ def _netlist(
         text, source = _translated(path, text, roots)
     done = simulator.run(Deck(text, roots=roots, source=source, seed=seed), limits=limits)
     advise(of_random(done))
-    if done.outcome is Outcome.REFUSED and (hint := _dialect(path, text)):
+    if done.outcome is Outcome.REFUSED and (hint := dialect_of(path, text)):
         done = replace(done, reason=f"{done.reason}; {hint}")
     vectors = [
         (analysis, str(name), data[name].values, data[name].attrs.get("units", ""))
@@ -252,15 +252,15 @@ def _netlist(
         for name, reason in done.missing.items():
             named.setdefault(reason, []).append(name if name[0] == "." else f".meas {name}")
         why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
-        if hint := _dialect(path, text, only="measure"):
+        if hint := dialect_of(path, text, only="measure"):
             why += f"; {hint}"
         raise InputError(why, where=Where(path))
     return 0 if done.ok else 1
 
 
-def _dialect(path: Path, text: str, *, only: str = "") -> str:
+def dialect_of(path: Path, text: str, *, only: str = "", runs: bool = False) -> str:
     """The dialect that a refused netlist seems to be in, and what repairs it; empty where lint finds nothing, or
-    nothing by the rule ``only``.
+    nothing by the rule ``only``. Of one that ``runs``, what ngspice would refuse counts alone.
     """
     from cosim.errors import CosimError
     from cosim.language.findings import Severity
@@ -273,6 +273,7 @@ def _dialect(path: Path, text: str, *, only: str = "") -> str:
     except CosimError:
         return ""
     foreign = [f for f in found if f.severity in (Severity.ERROR, Severity.WRONG) and f.rule != "refused"]
+    foreign = [f for f in foreign if f.severity is Severity.ERROR] if runs else foreign
     if not foreign or (only and all(f.rule != only for f in foreign)):
         return ""
     stepped = [f for f in foreign if f.message.startswith(".step ")]

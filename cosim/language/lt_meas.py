@@ -178,6 +178,8 @@ class _Body:
 
     def _vector(self, text: str) -> str:
         text = text.strip()
+        if text.lower() == "power":
+            raise LostError("ngspice has no power of the whole circuit; measure par('-V(vdd)*I(Vdd)') of its supplies")
         if self.kind == "ac":
             return self._part(text)
         if _VECTOR.match(text):

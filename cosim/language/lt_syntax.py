@@ -149,7 +149,7 @@ HSPICE: dict[str, Callable[..., float]] = {
        (("log", math.log), ("log10", math.log10), ("sqrt", math.sqrt))},
 }  # fmt: skip
 _HSPICE = re.compile(
-    r"\.hdl\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!|[eg]\w*\s.*\b(cur|vol)\s*=",
+    r"\.(hdl|alter|data)\b|\.(tran|dc|ac)\s.*\bsweep\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!|[eg]\w*\s.*\b(cur|vol)\s*=",
     re.IGNORECASE,
 )
 

@@ -24,12 +24,14 @@ from cosim.language.netlist import SECTION, Line
 from cosim.language.numbers import spice_number
 from cosim.lint.lt_rules import (
     CARDS,
+    FILE,
     GROUND,
     MIL,
     NO_FIX,
     OTHER_KEYS,
     OUTPUT,
     PARASITIC,
+    SWEPT,
     TRANSFERS,
     Names,
     boolean,
@@ -263,7 +265,13 @@ def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
     writer = Writer(caret, names(lines), heated)
     if named:
         writer.done[f"{SECTION} is written _"] = None
-    for place, same in groupby(lines, key=lambda line: line.where.line):  # cards that stood on one line
+    kept, dropped = _first_run(lines)
+    for line in dropped:
+        for index in range((line.where.line or 1) - 1, last_row(line, text.split("\n"))):
+            rows[index] = None
+    if dropped:
+        writer.done[".alter and .data are removed: write their changes as corners of a bench, or as a plan"] = None
+    for place, same in groupby(kept, key=lambda line: line.where.line):  # cards that stood on one line
         parts = list(same)
         made: list[str] = []
         for line in parts:
@@ -281,6 +289,17 @@ def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
     return Fixed("\n".join(row for row in rows if row is not None), tuple(writer.done), tuple(writer.left))
 
 
+def _first_run(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+    """The lines of HSPICE's first run, and those of its tables and of what ``.alter`` changes after it."""
+    kept, dropped, table, after = list[Line](), list[Line](), False, False
+    for line in lines:
+        table = table or line.card == ".data"
+        after = (after or line.card == ".alter") and line.card != ".end"
+        (dropped if table or after else kept).append(line)
+        table = table and line.card != ".enddata"
+    return kept, dropped
+
+
 def _line(line: Line, writer: Writer, held: set[str]) -> str:
     """One logical line for ngspice; empty for one that goes."""
     text, first = line.text, line.text[0].lower()
@@ -288,6 +307,13 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
         step = ": put it back where 'cosim new bench --from' is to make a sweep of it" if line.card == ".step" else ""
         writer.done[f"{line.card} is removed{step}"] = None
         return ""
+    if line.card == ".lib" and len(text.split()) == 2 and FILE.search(text):
+        writer.done[".lib of a whole file is .include"] = None
+        return f".include {text.split()[1]}"
+    if line.card in (".tran", ".dc", ".ac") and (swept := SWEPT.search(text)):
+        how = "write it as a plan" if "=" in swept[0] else "'cosim new bench --from' the deck makes a sweep of it"
+        writer.done[f"{' '.join(swept[0].split())!r} is removed: {how}"] = None
+        return text[: swept.start()].rstrip()
     if writer.own.hspice and line.card in OUTPUT:
         writer.done[f"{line.card} is removed: all waveforms are kept"] = None
         return ""

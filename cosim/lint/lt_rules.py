@@ -32,12 +32,16 @@ MISSING = frozenset(
 NO_FIX = frozenset({"rand", "random", "white", "delay", "absdelay", "uplim", "dnlim", "atan2"})
 PARASITIC = frozenset({"rser", "rpar", "cpar", "lser", "rlshunt"})
 OTHER_KEYS = frozenset({"tripdv", "tripdt", "nojacob", "window", "nfft", "mtol", "noiseless"})
-KNOWN = FUNCTIONS.keys() | {"ddt", "{}"}
+KNOWN = FUNCTIONS.keys() | {"ddt", "{}", "agauss", "gauss", "aunif", "unif"}
 GROUND = re.compile(r"(?<![\w.])gnd!(?!\w)", re.IGNORECASE)
 TRANSFERS = re.compile(r"\b(laplace|freq|chebyshev)\b\s*[={]", re.IGNORECASE)
 TRUTHS = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||", "&", "|", "u!", "u~"})
 OUTPUT = frozenset({".probe", ".print", ".plot", ".graph"})  # whose vectors HSPICE may name by patterns
 CARDS = frozenset({".step", ".machine", ".endmachine", ".wave", ".net", ".savebias", ".loadbias", ".ferret", ".text"})
+
+SEVERAL = frozenset({".alter", ".data", ".enddata"})  # of HSPICE, which runs a circuit several times
+SWEPT = re.compile(r"(?<=\s)sweep\s.*", re.IGNORECASE)
+FILE = re.compile(r"\.\w+[\"']?\s*$|[/\\]")
 
 RULES = {
     rule.code: rule
@@ -69,6 +73,8 @@ RULES = {
         Rule("truth", W, "true is what is above 0.5 in LTspice, and what is not 0 in ngspice", "write (x) > 0.5"),
         Rule("resistance", E, "a B source has no R= in ngspice", "write I=V(a,b)/(...)"),
         Rule("card", E, "{} is LTspice's own card", "remove it"),
+        Rule("several", E, "{} is HSPICE's, which ngspice does not have", "write its changes as corners, or as a plan"),
+        Rule("library", E, ".lib with a file alone is LTspice's", "write .include"),
         Rule("measure", E, "{} is not in ngspice's form", "write at=5u, param='x/2', par('v(a)*i(v1)'), val=1"),
         Rule("unmeasured", E, "{}", "take it out, or measure it in a bench"),
         Rule("stop", E, ".tran with one number is LTspice's: its end", "write .tran STEP STOP"),
@@ -196,6 +202,14 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
     if line.card in CARDS:
         yield Spot("card", line, 0, line.card)
         return
+    if line.card in SEVERAL:
+        yield Spot("several", line, 0, line.card)
+        return
+    if line.card == ".lib" and len(text.split()) == 2 and FILE.search(text):
+        yield Spot("library", line, 0)
+        return
+    if line.card in (".tran", ".dc", ".ac") and (swept := SWEPT.search(text)):
+        yield Spot("several", line, swept.start(), " ".join(swept[0].split())[:40])
     if line.card == ".tran":
         if text.split()[1:2] == ["0"]:
             yield Spot("tran", line, text.index("0"))
@@ -281,7 +295,7 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan
         name = node.name.lower()
         written = body[node.start : node.end]
         if node.op == "call" and name not in own.functions and name not in ("v", "i"):
-            if name == "limit" or (name == "pwr" and not own.hspice):
+            if name in ("limit", "pwr") and not own.hspice:
                 yield name, node.start, name
             elif own.hspice and name in ("log", "log10", "sqrt") and may_be_negative(node.args[0]):
                 yield "signed", node.start, name

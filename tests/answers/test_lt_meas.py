@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cosim.bench.from_deck import from_deck
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError
@@ -44,6 +45,7 @@ LOST = {
     ".meas tran id max I(M1)": "put a voltage source of 0 V in series",
     ".meas tran id max Id(M1)": "no id()",
     ".meas AC z FIND V(in)/I(V1) AT 1k": "takes one vector",
+    ".meas tran p avg power from=0 to=1n": "no power of the whole circuit",
     ".meas noise x integ V(onoise)": "no .meas of an analysis noise",
     ".meas tran x PARAM V(a)*2": "cannot name vectors",
     ".meas tran x V(a)": "begins with none of FIND",
@@ -126,3 +128,69 @@ def test_a_deck_of_ltspice_is_told_its_way(tmp_path: Path, capsys: pytest.Captur
     said = capsys.readouterr().out
     assert "changed: in .meas ac v(x) is its magnitude, vm(x)" in said
     assert said.splitlines()[-1].strip() == "repaired; not compared"
+
+
+HSPICE = """an inverter
+.option post
+.param vdd=1.8 r=agauss(1k,10,3)
+V1 a 0 'vdd'
+R1 a b 'r'
+R2 b 0 1k
+.data table r
+1k 2k
+.enddata
+.tran 10p 20n sweep vdd 1 3 1
+.measure tran v find v(b) at=10n
+.alter case2
+.param vdd=1.2
+R2 b 0 9k
+.end
+"""
+
+
+@pytest.mark.spice
+def test_the_first_run_of_hspice_is_kept(simulator: Simulator, tmp_path: Path) -> None:
+    lines = list(logical_lines(HSPICE, has_title=True))
+    found = lt_fix.fix(lines, HSPICE, caret="")
+    assert found.text.splitlines()[1:] == [
+        ".option post", ".param vdd=1.8 r=agauss(1k,10,3)", "V1 a 0 'vdd'", "R1 a b 'r'", "R2 b 0 1k",
+        ".tran 10p 20n", ".measure tran v find v(b) at=10n", ".end",
+    ]  # fmt: skip
+    assert found.done == (
+        ".alter and .data are removed: write their changes as corners of a bench, or as a plan",
+        "'sweep vdd 1 3 1' is removed: 'cosim new bench --from' the deck makes a sweep of it",
+    )
+    assert simulator.run(Deck(found.text)).require().measures["v"] == pytest.approx(0.9)
+    deck = tmp_path / "deck.sp"
+    deck.write_text(found.text.replace(".tran 10p 20n", ".tran 10p 20n sweep vdd 1 3 1"))
+    swept = Testbench.load(deck).run(simulator)["v"]
+    assert swept.values == pytest.approx([0.5, 1.0, 1.5])
+    deck.write_text(found.text.replace(".tran 10p 20n", ".tran 10p 20n sweep vdd poi 2 2 6"))
+    assert Testbench.load(deck).run(simulator)["v"].values == pytest.approx([1.0, 3.0])
+    deck.write_text(found.text.replace(".tran 10p 20n", ".tran 10p 20n sweep monte=30"))
+    assert (
+        "'sweep monte=30' is left out: write it as a sweep of the bench, its [monte_carlo]" in from_deck(deck).notes[1]
+    )
+
+
+REFUSED = {
+    "simulator lang=spectre": "the language of Spectre; write the netlist in SPICE",
+    "simulator lang=spice": "it changes nothing here; remove it",
+    ".alter two": "'cosim lint deck.cir --fix deck_ngspice.cir' writes it for ngspice",
+    ".data one r": "as the grid of a plan (cosim campaign)",
+    '.hdl "mine.va"': "with verilog_a = the file",
+    ".lib whole.sub": "line 5: .lib with a file alone is LTspice's): 'cosim lint deck.cir --fix",
+}
+
+
+@pytest.mark.parametrize("card", REFUSED)
+def test_a_refusal_of_a_dialect_says_what_to_do(
+    card: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deck.cir").write_text(f"a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n{card}\n.end\n")
+    for asked in (["run", "deck.cir"], ["new", "bench", "--from", "deck.cir"]):
+        assert main(asked) != 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert REFUSED[card] in said, asked
+        assert "5: " in said
