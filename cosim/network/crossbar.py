@@ -22,6 +22,7 @@ from cosim.errors import InputError, UnknownName
 from cosim.network.spice_check import Watch
 from cosim.network.wires import Wires, cell_current, effective_conductance, solve_wired
 from cosim.surrogate.base import REST, complain, require_inside, widened
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import SLACK, Surrogate
 
 READING = "conductance"
@@ -128,6 +129,7 @@ class Crossbar:
         self.wires, self.read_voltage = wires, read_voltage
         self.kind, self.gain, self.pair, self.reading = kind, gain, pair, reading
         if isinstance(kind, Surrogate):
+            require_certified(kind)
             if reading not in kind.map.device.readings:
                 raise InputError(
                     f"the map {kind.map.name} of {kind.device} gives no {reading}, which a crossbar reads",

@@ -144,8 +144,10 @@ def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None =
     return write_npz(path, packed)
 
 
-def load(path: str | Path, *, policy: Policy = "raise", reference: Reference | None = None) -> Surrogate:
-    """The surrogate in ``path``; ``policy`` and ``reference`` as in `Surrogate`.
+def load(
+    path: str | Path, *, policy: Policy = "raise", reference: Reference | None = None, uncertified: bool = False
+) -> Surrogate:
+    """The surrogate in ``path``; ``policy``, ``reference`` and ``uncertified`` as in `Surrogate`.
 
     Raises `MissingFile`; `InputError` for a foreign, damaged or newer file; `UnknownName` for a policy.
 
@@ -156,7 +158,7 @@ def load(path: str | Path, *, policy: Policy = "raise", reference: Reference | N
     from cosim.surrogate.document import rebuilt
 
     found = _read(path, lambda body, arrays, certificate, _: rebuilt(body, arrays, certificate))
-    return found.with_(policy=policy, reference=reference)
+    return found.with_(policy=policy, reference=reference, uncertified=uncertified)
 
 
 def load_held(path: str | Path) -> HeldOutEvents | None:

@@ -257,6 +257,7 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
     assert certified(fewer).allowed("u")[0] > made.allowed("u")[0] == 0.0
     assert certified(tenths_tested(wide, held, before=before)).allowed("v") == (0.0, 3.0)
     # at rest it may begin, in a network too, and beyond what was seen it is refused or warned of
+    made = made.with_(uncertified=True)
     model = EventNeuron(made)
     p = Named(**model.parameters(1e-6))
     x = {name: np.full(1, value) for name, value in model.states.items()}
@@ -390,7 +391,7 @@ def test_bad_neurons(
 def spot_checked(neuron: Surrogate) -> net.NeuronCheck:
     """A neuron of a network, again in ngspice."""
     sources = net.Population("sources", 2, net.Regular(), net.Rate(rate=4e6))
-    layer = net.Population("layer", 2, net.EventNeuron(neuron.with_(policy="warn")))
+    layer = net.Population("layer", 2, net.EventNeuron(neuron.with_(policy="warn", uncertified=True)))
     wires = net.Projection("sources", "layer", net.Ideal(), np.eye(2), mask=np.eye(2, dtype=bool))
     dt = 2e-6  # ms
     simulation = net.Simulation(net.Graph((sources, layer), (wires,), dt=dt))

@@ -37,6 +37,7 @@ from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.network.systems.vdsp_watch import Glance, Tally, glance
 from cosim.surrogate.document import arrays, document
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.reopened import certified_reference
 
@@ -48,8 +49,7 @@ if TYPE_CHECKING:
 class VdspSystem(System):
     """The network on cells of ``surrogate``, with an image task.
 
-    A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true. ``spice_check`` cells of
-    each seed see their events again in SPICE at the end (`cosim.network.spice_check`).
+    ``spice_check`` cells of each seed see their events again in SPICE at the end (`cosim.network.spice_check`).
 
     >>> settings, epochs = cosim.vdsp_preset("digits")
     >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
@@ -64,7 +64,6 @@ class VdspSystem(System):
     surrogate: Surrogate
     task: ImageTask
     backend: str = "auto"
-    uncertified: bool = False
     spice_check: int = 0
 
     def __post_init__(self) -> None:
@@ -81,12 +80,7 @@ class VdspSystem(System):
         self._require_start()
         if self.spice_check:
             self._require_answers()
-        certificate = self.surrogate.certificate
-        if certificate is not None and certificate.broken and not self.uncertified:
-            raise InputError(
-                f"the surrogate misses its limits: {'; '.join(certificate.broken)}",
-                remedy="make a better one, or take --uncertified (in Python: uncertified=True)",
-            )
+        require_certified(self.surrogate)
 
     def _require_answers(self) -> None:
         """Raises `InputError` where the circuit of the certificate cannot answer for these cells."""
