@@ -49,7 +49,9 @@ class Kind:
         about a hundred events, and of a neuron, which has half of its events there, short ones and long ones."""
         count = PULSES[self.name] if pulses is None else pulses
         if self.name == FILTER:
-            return {"held_out": trains_of(count)}
+            from cosim.surrogate.filter_bench import HELD
+
+            return {"held_out": trains_of(count, HELD)}
         from cosim.surrogate.neuron_runs import INPUTS
 
         stretches = round(0.5 * count / INPUTS[min(INPUTS)])
@@ -65,7 +67,11 @@ def kind_of(name: str) -> Kind:
 
         return Kind(
             NEURON, NeuronBench.load, train_neuron, certify_neuron,
-            lambda made, title: neuron_overview(list(zip(made.trains, made.held_out, strict=True)), title=title),
+            lambda made, title: neuron_overview(
+                list(zip(made.trains, made.held_out, strict=True)),
+                {name: entry.span for name, entry in made.surrogate.map.states.items()},
+                title=title,
+            ),
             lambda made: made.after,
         )  # fmt: skip
     from cosim.surrogate.filter import run_filter
@@ -96,9 +102,9 @@ def kind_of_surrogate(stored: Surrogate) -> str:
     return NEURON if isinstance(law, NeuronLaw) else FILTER if isinstance(law, FilterLaw) else ""
 
 
-def trains_of(events: float) -> int:
-    """How many trains of `SPIKES` input spikes make so many events; at least three."""
-    return max(round(events / SPIKES), 3)
+def trains_of(events: float, spikes: int = SPIKES) -> int:
+    """How many trains of so many input ``spikes`` make so many events; at least three."""
+    return max(round(events / spikes), 3)
 
 
 def train_on_trains(

@@ -261,7 +261,7 @@ def certify(
         pulses=total,
         against=reference.engine,
         reference=f"map {event_map.name} on {reference.subject(plain.parameters)}",
-        extraction="included" if reference.independent else "not included",
+        extraction="" if not plain.parameters.values else "included" if reference.independent else "not included",
         limits=MappingProxyType({**{name: allowed[name.removesuffix(REST)] for name in rested}, **allowed}),
         netlist=reference.netlist(event_map),
         data=array_digest(*(held[name] for name in sorted(str(key) for key in data.data_vars))),

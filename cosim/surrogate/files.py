@@ -124,7 +124,11 @@ def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None =
     if held is not None:
         few = held.events.isel({EVENT: slice(0, MOST_HELD)})
         arrays |= {f"{HELD}{name}": np.asarray(few[name].values) for name in few.data_vars}
-        arrays |= {f"{HELD}free_{k}": run for k, run in enumerate(held.free[: MOST_HELD // 10])}
+        each = len(held.free) // max(len(held.states), 1)  # as many of each state
+        runs = [
+            run for k, run in enumerate(held.free) if k % max(each, 1) < MOST_HELD // 10 // max(len(held.states), 1)
+        ]
+        arrays |= {f"{HELD}free_{k}": run for k, run in enumerate(runs)}
         told = {str(name): dict(few[name].attrs) for name in few.data_vars}
     text = json.dumps(
         {

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array, Values
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import Tell
-from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band
+from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band, scores_of
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import STATES, NeuronLaw, SpikeTrain
 from cosim.surrogate.neuron_trains import held_out_means, random_spikes, run_spikes
@@ -31,7 +31,6 @@ from cosim.surrogate.spike_bench import steady_seconds, timed
 
 # Inputs of a run by the most events that are followed in it: more, as a train ends before a spike that does not.
 INPUTS: Mapping[int, int] = MappingProxyType({10: 22, 100: 112, 1000: 1012})
-MANY = 99  # trains from which on each counts with all of its pieces: they cover at most 1 % more than asked for
 Runs = Mapping[int, Sequence[SpikeTrain]]
 Errors = Mapping[str, tuple[Array, ...]]
 
@@ -122,9 +121,6 @@ def errors_after(plain: Surrogate, runs: Runs, *, seed: int = 0) -> Mapping[int,
     """Signed errors (SI) by the number of events that the law followed, of each train an array; after one event those
     of the trains with the shortest runs.
 
-    Of fewer than `MANY` trains one score of each is taken, drawn at random: all of them would cover up to one part in
-    as many more than is asked for, which is little of many trains alone.
-
     Args:
         plain: of a neuron, without a certificate.
         runs: trains by the most events that are to be followed in them.
@@ -136,13 +132,8 @@ def errors_after(plain: Surrogate, runs: Runs, *, seed: int = 0) -> Mapping[int,
         wanted = [events for events in LENGTHS if events == length or events < length == shortest]
         for events, errors in piece_errors(plain, trains, wanted):
             rng = np.random.default_rng([seed, 16, events])
-            few = len(trains) < MANY
-            found[events] = {name: tuple(map(partial(_one, rng), of)) if few else of for name, of in errors.items()}
+            found[events] = {name: scores_of(of, rng=rng) for name, of in errors.items()}
     return found
-
-
-def _one(rng: np.random.Generator, scores: Array) -> Array:
-    return rng.choice(scores, 1) if scores.size else scores
 
 
 def piece_errors(

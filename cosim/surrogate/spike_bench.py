@@ -10,18 +10,21 @@ from typing import Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from cosim.bench.stimulus_kinds import Knots, Spikes
 from cosim.bench.testbench import Testbench
 from cosim.devices.base import Array
-from cosim.devices.maps import Field
+from cosim.devices.maps import EventMap, Field
 from cosim.engines.prepare import fingerprint
 from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.errors import SimulationError
 from cosim.surrogate.base import Range
-from cosim.surrogate.certify import Tell
-from cosim.surrogate.trains import TENTHS, covered_range
+from cosim.surrogate.certify import Tell, coordinates
+from cosim.surrogate.density import KEPT
+from cosim.surrogate.trains import LEAST_TESTED, TENTHS, covered_range
 
+LEAST_SEEN = 3  # held-out trains that have to have been in a tenth of a range that is certified (our choice)
 WALL = 600.0  # s, of one train: at tightened tolerances, a minute of a busy core
 
 
@@ -166,12 +169,37 @@ def behind(tell: Tell | None, trains: int, total: int) -> Tell | None:
     return None if tell is None else lambda done, _: tell(trains + done, total)
 
 
-def intervals_tested(intervals: Array) -> Range:
-    """The widest range of intervals (s) whose tenths, by the logarithm, were each tested as a state's have to be.
+def seen(trains: Sequence[Array], ends: Range) -> NDArray[np.int64]:
+    """How many values of held-out ``trains`` lie in each tenth between the ``ends``; 0 where fewer than `LEAST_SEEN`
+    trains have one: events of a train follow each other from one start."""
+    each = np.stack([np.histogram(np.clip(values, *ends), bins=TENTHS, range=ends)[0] for values in trains])
+    return np.where(np.count_nonzero(each, axis=0) >= LEAST_SEEN, each.sum(axis=0), 0)
+
+
+def seen_said(name: str, counts: NDArray[np.int64]) -> str:
+    """What `seen` found of a state, for a certificate."""
+    return (
+        f"held-out events in each tenth of {name}: {', '.join(map(str, counts))}; a tenth with fewer than "
+        f"{LEAST_TESTED}, or of fewer than {LEAST_SEEN} trains (0 here), is not certified"
+    )
+
+
+def samples_in(event_map: EventMap, columns: Mapping[str, Array], box: Mapping[str, Range], *, seed: int) -> Array:
+    """(n, d): where events lie in a ``box`` of states and inputs, as shares of it: `KEPT` of those in it, at random."""
+    at = np.flatnonzero(np.all([(columns[n] >= low) & (columns[n] <= high) for n, (low, high) in box.items()], axis=0))
+    if at.size > KEPT:
+        at = np.random.default_rng([seed, 17]).choice(at, KEPT, replace=False)
+    named = {f"{name}_before" if name in event_map.states else name: columns[name][at] for name in box}
+    return coordinates(event_map, named, box).round(4)
+
+
+def intervals_tested(trains: Sequence[Array]) -> Range:
+    """The widest range of intervals (s) whose tenths, by the logarithm, were each `seen` as a state's have to be.
 
     Raises `InputError` where there are too few for any.
     """
-    logs = np.log(intervals)
-    ends = (float(logs.min()), float(logs.max()))
-    low, high = covered_range(Field("1", ends), np.histogram(logs, bins=TENTHS, range=ends)[0], name="interval")
-    return (max(float(np.exp(low)), float(intervals.min())), min(float(np.exp(high)), float(intervals.max())))
+    logs = [np.log(intervals) for intervals in trains]
+    ends = (min(float(one.min()) for one in logs), max(float(one.max()) for one in logs))
+    low, high = covered_range(Field("1", ends), seen(logs, ends), name="interval")
+    both = np.concatenate(trains)  # rounding of a logarithm does not widen it
+    return (max(float(np.exp(low)), float(both.min())), min(float(np.exp(high)), float(both.max())))
