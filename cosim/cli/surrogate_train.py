@@ -210,7 +210,7 @@ def _written(surrogate: Surrogate, held: HeldOutEvents, output: Path, figure: Pa
     if refused := _refused_by_exports(surrogate):
         print(f"exports     {refused}")
     print(f"written     {output}")
-    verdict(surrogate.certificate)
+    verdict(surrogate)
     return surrogate.certificate
 
 

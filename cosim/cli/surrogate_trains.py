@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cosim.cli.surrogate_common import before, coverage, verdict
+from cosim.cli.surrogate_common import before, certificate_lines, coverage, narrower, verdict
 
 if TYPE_CHECKING:
     from cosim.bench.testbench import Testbench
@@ -138,7 +138,7 @@ def train_on_trains(
     save(made.surrogate, output)
     certificate = _shown(kind, made, figure)
     print(f"written     {output}")
-    verdict(certificate)
+    verdict(made.surrogate)
     if certificate.broken:
         print(
             f"cosim: {output} misses its limits, and networks refuse it without --uncertified; give more "
@@ -195,9 +195,9 @@ def check_on_trains(
     else:
         before(stored)
         _shown(kind, again, figure, indent="  ")
-        for line in () if old is None else coverage(old, after):
+        for line in () if old is None else (*narrower(old.domain, fresh.domain), *coverage(old, after)):
             print("  " + line)
-        verdict(fresh, indent="  ", missed=missed)
+        verdict(again.surrogate, indent="  ", missed=missed)
     if fresh.broken or missed:
         raise typer.Exit(1)
 
@@ -205,7 +205,7 @@ def check_on_trains(
 def _shown(kind: Kind, made: Any, figure: Path | None, *, indent: str = "") -> Certificate:
     """Print the certificate, and draw the held-out trains."""
     certificate: Certificate = made.surrogate.certificate
-    for line in certificate.lines():
+    for line in certificate_lines(made.surrogate):
         print(indent + line)
     if figure is not None:
         _drawn(kind, made, figure)

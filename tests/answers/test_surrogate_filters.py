@@ -33,7 +33,7 @@ def test_a_filter_of_a_bench(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "simulator   its own error by 2 trains again at reltol" in shown
     assert "the simulator's own error: worst" in shown
     assert "; the error of the extraction" not in shown
-    assert shown.splitlines()[-1] == "passes"
+    assert shown.splitlines()[-1].startswith("passes")
     made = load(file)
     assert isinstance(made.learned, FilterLaw)
     assert made.certificate is not None
