@@ -50,11 +50,11 @@ LEARN = (
 USUAL_BUDGET, USUAL_MOST = "5 min", 1024
 BUDGET = (
     "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then. Of BENCH: "
-    f"how long it is sampled, {USUAL_BUDGET} by default."
+    f"how long it is sampled, {USUAL_BUDGET} by default, without what its certificate takes."
 )
 KEEP = (
-    "Add the samples that were collected to this file (.npz), for --samples. Of BENCH: keep them as they come; "
-    "training that was stopped goes on with them."
+    "Add the samples that were collected to this file (.npz), for --samples. Of BENCH: keep them as they come, and the "
+    "trains of a neuron or a filter in a folder; training that was stopped goes on with them."
 )
 LAW = (
     "rate or published: short for --map pulse and --map published. Of BENCH: physics, a kind that is learned (e.g. "
@@ -281,7 +281,7 @@ def _of_bench(
 
     whole = Testbench.load(bench)
     kind = asked_for(whole, event)
-    refused = ((law and kind, "--law"), (keep and kind, "--keep"), (rollouts and kind != NEURON, "--rollouts"))
+    refused = ((law and kind, "--law"), (rollouts and kind != NEURON, "--rollouts"))
     for given, option in refused:
         if given:
             raise InputError(f"{option} has no meaning with a {kind or 'map'}", remedy=f"leave out {option}")
@@ -290,7 +290,7 @@ def _of_bench(
     if kind:
         train_on_trains(
             kind_of(kind), whole, output, event=event, most=most, budget=budget, pulses=pulses, rollouts=rollouts,
-            seed=seed, limits=limits, figure=figure,
+            seed=seed, limits=limits, figure=figure, keep=keep,
         )  # fmt: skip
         return
     most, pulses = USUAL_MOST if most is None else most, USUAL_PULSES if pulses is None else pulses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,15 +120,18 @@ def train_on_trains(
     seed: int,
     limits: dict[str, float],
     figure: Path | None,
+    keep: Path | None,
 ) -> None:
     """`train` of a bench's neuron or filter: at least three trains, and as many held out."""
     from cosim.cli.output import counting
     from cosim.engines.registry import open_simulator
     from cosim.surrogate.files import save
+    from cosim.surrogate.spike_bench import said_where
 
-    found = kind.load(whole, event)
+    found = replace(kind.load(whole, event), kept=keep)
     trains, held = trains_of(MOST[kind.name] if most is None else most), kind.held_out(pulses, rollouts=rollouts)
     with (
+        said_where(keep),
         open_simulator() as simulator,
         counting(f"trains through {whole.name}", trains + sum(held.values()), "trains") as tell,
     ):

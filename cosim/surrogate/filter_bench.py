@@ -57,8 +57,13 @@ ROOM = 1.02  # above the largest state that the law reaches
 
 
 @dataclass(frozen=True)
-class FilterBench(SpikeBench[FilterFile]):
+class FilterBench(SpikeBench[FilterFile, Sequence[Array], FilterTrain]):
     """A filter of a bench, ready to be driven."""
+
+    @property
+    def train(self) -> type[FilterTrain]:
+        """A train of levels, and what came of it."""
+        return FilterTrain
 
     @classmethod
     def load(cls, reference: str | Testbench, name: str = "") -> FilterBench:
@@ -76,11 +81,11 @@ class FilterBench(SpikeBench[FilterFile]):
         """How many combinations of inputs there are."""
         return 1 << len(self.given.stimuli)
 
-    def record(self, starts: Sequence[Array], simulator: Simulator) -> FilterTrain:
-        """What the circuit makes of spikes at ``starts`` (n,) s of each input; raises `SimulationError` without one."""
+    def recorded(self, asked: Sequence[Array], simulator: Simulator) -> FilterTrain:
+        """What the circuit makes of spikes at ``asked`` (n,) s of each input."""
         given = self.given
-        stop = max(float(times[-1]) for times in starts) + REST * given.tau
-        driven = self.driven(dict(zip(given.stimuli, starts, strict=True)), stop=stop, save=(given.state,))
+        stop = max(float(times[-1]) for times in asked) + REST * given.tau
+        driven = self.driven(dict(zip(given.stimuli, asked, strict=True)), stop=stop, save=(given.state,))
         data = answered(driven, simulator)
         t, state = (np.asarray(data[name].values, dtype=float) for name in ("time", given.state))
         if not np.all(state > 0.0):
@@ -91,7 +96,7 @@ class FilterBench(SpikeBench[FilterFile]):
         # a spike counts from the middle of its rise to that of its fall
         pulses = [
             (times + 0.5 * one.edge, one.width + one.edge)
-            for times, name in zip(starts, given.stimuli, strict=True)
+            for times, name in zip(asked, given.stimuli, strict=True)
             for one in [cast(Spikes, self.bench.file.stimuli[name])]
         ]
         return pulse_train(t, state, pulses, points=np.arange(OFTEN * given.tau, stop, OFTEN * given.tau).tolist())
@@ -183,12 +188,11 @@ def train_filter(
         return found.record(found.random(rng, mean=mean, count=count), simulator)
 
     # slow and fast trains in turn: a budget that is spent early leaves both
-    given = recorded([*means[::2], *means[1::2]], record, budget=budget, total=trains + held_out, tell=tell)
+    total = trains + held_out
+    given = recorded([*means[::2], *means[1::2]], record, budget=budget, total=total, tell=tell, clock=found.clock)
     made, spent = given.trains, given.seconds
     law = fit_filter(made, tau=found.given.tau, seed=seed)
-    held = _held_out(
-        found, simulator, trains=held_out, count=count, seed=seed, tell=behind(tell, trains, trains + held_out)
-    )
+    held = _held_out(found, simulator, trains=held_out, count=count, seed=seed, tell=behind(tell, trains, total))
     longest = max(float(np.diff(one.begin).max()) for one in (*made, *held.trains))
     plain = Surrogate(filter_set(found, law, longest=longest), learned=law)
     surrogate = plain.with_(
@@ -232,7 +236,7 @@ def _held_out(
     rng = np.random.default_rng([seed, 13])
     means = drawn_means(rng, intervals=found.given.intervals, count=trains)
     starts = [found.random(rng, mean=mean, count=min(count, HELD)) for mean in means]
-    return HeldOut(starts, *timed(starts, lambda one: found.record(one, simulator), tell=tell))
+    return HeldOut(starts, *timed(starts, lambda one: found.record(one, simulator), tell=tell, clock=found.clock))
 
 
 def filter_limits(limits: Mapping[str, float]) -> Mapping[str, float]:

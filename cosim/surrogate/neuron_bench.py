@@ -60,8 +60,13 @@ BLOCK = 10  # events whose energies are compared together: a spike may end in th
 
 
 @dataclass(frozen=True)
-class NeuronBench(SpikeBench[NeuronFile]):
+class NeuronBench(SpikeBench[NeuronFile, Array, SpikeTrain]):
     """A neuron of a bench, ready to be driven."""
+
+    @property
+    def train(self) -> type[SpikeTrain]:
+        """A train of input spikes, and what came of it."""
+        return SpikeTrain
 
     @classmethod
     def load(cls, reference: str | Testbench, name: str = "") -> NeuronBench:
@@ -91,8 +96,9 @@ class NeuronBench(SpikeBench[NeuronFile]):
         """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
         return self.driven({self.given.stimulus: inputs[:-1]}, stop=float(inputs[-1]), save=tuple(self.given.vectors))
 
-    def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
-        """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
+    def recorded(self, asked: Array, simulator: Simulator) -> SpikeTrain:
+        """What the circuit makes of input spikes at ``asked`` (n + 1,) s, the last one being where it ends."""
+        inputs = asked
         data = answered(self.testbench(inputs), simulator)
         t = np.asarray(data["time"].values, dtype=float)
         x = {str(name): np.asarray(data[name].values, dtype=float) for name in data.data_vars}
@@ -267,12 +273,12 @@ def train_neuron(
 
     # slow and fast trains in turn: a budget that is spent early leaves both
     order = np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else np.arange(0)
-    given = recorded(means[order].tolist(), record, budget=budget, total=total, tell=tell)
+    given = recorded(means[order].tolist(), record, budget=budget, total=total, tell=tell, clock=neuron.clock)
     made, spent = given.trains, given.seconds
     law = fit_neuron(made, seed=seed)
     held = held_out_trains(
         partial(neuron.record, simulator=simulator), neuron.given.intervals, trains=held_out, count=count,
-        stretches=stretches, rollouts=rollouts, seed=seed, tell=behind(tell, trains, total),
+        stretches=stretches, rollouts=rollouts, seed=seed, tell=behind(tell, trains, total), clock=neuron.clock,
     )  # fmt: skip
     most = max(float(train.intervals.max()) for train in (*made, *held.all))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
@@ -303,7 +309,7 @@ def certify_neuron(
         raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a neuron", remedy="see cosim.certify")
     held = held_out_trains(
         partial(neuron.record, simulator=simulator), neuron.given.intervals, trains=trains, count=count,
-        stretches=stretches, rollouts=rollouts, seed=seed, tell=tell,
+        stretches=stretches, rollouts=rollouts, seed=seed, tell=tell, clock=neuron.clock,
     )  # fmt: skip
     plain = surrogate.with_(certificate=None)
     made, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits)

@@ -11,6 +11,7 @@ phase is the law's own, counted from the circuit's spike. So the phase has an er
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -80,6 +81,7 @@ def held_out_trains(
     rollouts: int = 0,
     seed: int,
     tell: Tell | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> HeldOut:
     """Random trains of the neuron, from streams of ``seed`` that training does not use.
 
@@ -90,6 +92,7 @@ def held_out_trains(
             or more have means drawn at random, are long enough, and calibrate the intervals after 100 events too.
         count: input spikes of each.
         stretches, rollouts: short and long ones of random means, as for `train_neuron`.
+        clock: s, by which the time of a train is taken.
     """
     many = trains >= LEAST_RUNS
     counts = {10: stretches, 100: trains if many else 0, 1000: rollouts}
@@ -102,7 +105,7 @@ def held_out_trains(
         rng = np.random.default_rng([seed, 14, length])
         how = partial(run_spikes, rng, intervals=intervals, rests=length == min(counts))
         inputs += [(length, how(count=INPUTS[length])) for _ in range(asked)]
-    trained, seconds = timed([spikes for _, spikes in inputs], record, tell=tell)
+    trained, seconds = timed([spikes for _, spikes in inputs], record, tell=tell, clock=clock)
     made: dict[int, list[SpikeTrain]] = {}
     for (length, _), train in zip(inputs, trained, strict=True):
         made.setdefault(length, []).append(train)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar, cast
 
 import numpy as np
@@ -22,6 +24,7 @@ from cosim.errors import SimulationError
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import Tell, coordinates
 from cosim.surrogate.density import KEPT
+from cosim.surrogate.files import array_digest, read_npz, write_npz
 from cosim.surrogate.trains import LEAST_TESTED, TENTHS, covered_range
 
 LEAST_SEEN = 3  # held-out trains that have to have been in a tenth of a range that is certified (our choice)
@@ -48,18 +51,56 @@ Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
-class SpikeBench(Generic[OfFile]):
+class SpikeBench(Generic[OfFile, Asked, Train]):
     """A neuron or a filter of a bench, ready to be driven.
 
     Args:
         bench: the whole bench.
         name: of the neuron or filter.
         given: as the bench has it.
+        kept: folder in which trains are kept as they come, and found again; None: nowhere.
+        saved: s that trains took when they were made that have been found again; copies share it.
     """
 
     bench: Testbench
     name: str
     given: OfFile
+    kept: Path | None = None
+    saved: list[float] = field(default_factory=list, compare=False, repr=False)
+
+    def clock(self) -> float:
+        """s, as if trains that were found again had been made anew."""
+        return time.perf_counter() + sum(self.saved)
+
+    def record(self, asked: Asked, simulator: Simulator) -> Train:
+        """What the circuit makes of input spikes at ``asked`` s, or what it made of them before where that is `kept`.
+
+        Raises `SimulationError` where it gives no answer.
+        """
+        if self.kept is None:
+            return self.recorded(asked, simulator)
+        parts = [asked] if isinstance(asked, np.ndarray) else list(cast(Sequence[Array], asked))
+        about = f"{self.netlist()} {self.given!r} {simulator.version()} {array_digest(*parts)}"
+        path = self.kept / f"train-{hashlib.sha256(about.encode()).hexdigest()[:32]}.npz"
+        if path.is_file():
+            stored = read_npz(path, kind="recorded train")
+            self.saved.append(float(stored.pop("seconds")))
+            return self.train(**{name: x if x.ndim else x.item() for name, x in stored.items()})
+        begin = time.perf_counter()
+        made = self.recorded(asked, simulator)
+        seconds = {"seconds": np.array(time.perf_counter() - begin)}
+        self.kept.mkdir(parents=True, exist_ok=True)
+        write_npz(path, {name: np.asarray(x) for name, x in vars(made).items() if x is not None} | seconds)
+        return made
+
+    @property
+    def train(self) -> Callable[..., Train]:
+        """What a train of it is."""
+        raise NotImplementedError
+
+    def recorded(self, asked: Asked, simulator: Simulator) -> Train:
+        """As `record`, by the circuit."""
+        raise NotImplementedError
 
     @property
     def analysis(self) -> str:
@@ -111,6 +152,20 @@ def knots(given: Spikes, starts: Array) -> Knots:
     return Knots.model_validate({"kind": "pwl", "points": points})
 
 
+@contextmanager
+def said_where(kept: Path | None) -> Iterator[None]:
+    """Ctrl-C says where trains are kept, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        left = (
+            "the trains are lost: --keep FOLDER keeps them"
+            if kept is None
+            else f"the trains are in {kept}: the same command goes on with them"
+        )
+        raise KeyboardInterrupt(left) from None
+
+
 @dataclass(frozen=True)
 class Recorded(Generic[Train]):
     """Trains to learn from, the seconds that they took, and a note where the budget was spent before all were there."""
@@ -127,33 +182,38 @@ def recorded(
     budget: float,
     total: int,
     tell: Tell | None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Recorded[Train]:
     """A train of each mean interval (s), but for those, after two, for which the ``budget`` (s) leaves no time.
 
     ``record`` gets the mean and the trains before; ``total``: so many are told of.
     """
-    begin, made = time.perf_counter(), list[Train]()
+    begin, made = clock(), list[Train]()
     for number, mean in enumerate(means):
-        if number >= 2 and time.perf_counter() - begin >= budget:
+        if number >= 2 and clock() - begin >= budget:
             break
         if tell is not None:
             tell(number, total)
         made.append(record(mean, made))
     note = f"the budget of {budget:g} s was spent after {len(made)} of {len(means)} trains"
-    return Recorded(made, time.perf_counter() - begin, () if len(made) == len(means) else (note,))
+    return Recorded(made, clock() - begin, () if len(made) == len(means) else (note,))
 
 
 def timed(
-    asked: Sequence[Asked], record: Callable[[Asked], Train], *, tell: Tell | None
+    asked: Sequence[Asked],
+    record: Callable[[Asked], Train],
+    *,
+    tell: Tell | None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[list[Train], list[float]]:
     """What ``record`` gives of each, and the seconds that each took."""
     made, seconds = list[Train](), list[float]()
     for number, one in enumerate(asked):
         if tell is not None:
             tell(number, len(asked))
-        begin = time.perf_counter()
+        begin = clock()
         made.append(record(one))
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(clock() - begin)
     if tell is not None:
         tell(len(asked), len(asked))
     return made, seconds
