@@ -198,6 +198,11 @@ class VdspSystem(System):
                 f"G reads currents, for comparison); {sum(self.batches) / seed.seconds:.0f} images/s with compiling"
             )
             out += [f"            looks like a failure: {sentence}" for sentence in found.get("signs", ())]
+            out += [
+                f"domain      seed {seed.seed}: {name} was outside of it in {row['events']:.0f} events of a cell, and "
+                f"extrapolated: {row['from']:.4g} to {row['to']:.4g}"
+                for name, row in found.get("extrapolated", {}).items()
+            ]
             if silent := sum(row[-1] for row in found.confusion):
                 out.append(f"            no output neuron fired on {silent} of them, which count as wrong")
             if self.settings.wires is not None and "seen_through_wires" in found:
@@ -292,12 +297,14 @@ class VdspRun:
         if self.system.settings.wires is not None:
             share = seen / crossbar.weight
             cost = {"seen_through_wires": {"mean": float(share.mean()), "least": float(share.min())}}
+        beyond = {"extrapolated": crossbar.extrapolated} if np.any(crossbar.beyond[:, 0]) else {}
         return (
             {
                 **reading.to_dict(),
                 "spikes_per_image": list(self._spikes),
                 "programming_pulses": crossbar.pulses,
                 "signs": list(self.glance().signs),
+                **beyond,
                 **cost,
                 **metered,
                 **checked,
@@ -338,13 +345,18 @@ class VdspRun:
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
         metered = {} if self._meter is None else {f"metered_{name}": x for name, x in self._meter.state().items()}
-        return {**self.network.state(), **self._tally.state(), **metered, "spikes": np.array(self._spikes)}
+        bar, own = self.network.crossbar, {"spikes": np.array(self._spikes)}
+        if self.system.surrogate.policy == "warn":
+            own["beyond"] = bar.beyond.copy()
+        return {**self.network.state(), **self._tally.state(), **metered, **own}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
         self.network.restore(state)
         self._tally.restore(state)
         self._spikes = state["spikes"].tolist()
+        if self.system.surrogate.policy == "warn":
+            self.network.crossbar.beyond[:] = state["beyond"]
         if self._meter is not None:
             metered = {name: state[f"metered_{name}"] for name in self._meter.state()}
             self._meter.restore(metered, self.network.crossbar)
