@@ -158,6 +158,12 @@ def train(
     name = map_of_law(law) if law else event
     draft = Surrogate(chosen, name, shape=_shape(find_map(chosen, name), chosen, width, edge))
     ranges = {} if span == ("", "") else {"amplitude": _span(*span)}
+    if ranges and "amplitude" not in draft.map.inputs:
+        raise InputError(
+            f"--span is of the amplitude of pulses, and the map {draft.map.name} of {draft.device} has "
+            f"{', '.join(draft.map.inputs)}",
+            remedy="leave it out",
+        )
     shares, limits = shares_of("--spread", spread), shares_of("--limit", limit)
     allowed = read_limits(limits, states=draft.map.states, outputs=draft.map.outputs)
     seconds = _budget(budget)
@@ -216,14 +222,15 @@ def _written(surrogate: Surrogate, held: HeldOutEvents, output: Path, figure: Pa
 
 def _refused_by_exports(surrogate: Surrogate) -> str:
     """Which targets will not take its learned law, and why; "" where all that hold expressions do."""
-    from cosim.export.laws import NAMED
+    from cosim.export.laws import NAMED, instead
     from cosim.surrogate.learned import Laws
 
     law = surrogate.learned
     parts = () if law is None else law.parts if isinstance(law, Laws) else (law,)
     kinds = dict.fromkeys(part.kind for part in parts if part.kind in NAMED)
     why = " and ".join(f"{kind} ({NAMED[kind]})" for kind in kinds)
-    return f"SPICE, Verilog-A, Brian2 and PyTorch do not take a law of {why}; numpy does" if why else ""
+    other = f"; {instead(next(iter(kinds)))}" if why else ""
+    return f"SPICE, Verilog-A, Brian2 and PyTorch do not take a law of {why}{other}" if why else ""
 
 
 # Options of `train` that only one of its subjects has, by the name of their variable.

@@ -451,8 +451,8 @@ def parameters_outside(
 
 # What widens the domain of each kind of quantity.
 WIDENED_BY: Mapping[str, str] = {
-    "input": "--span", "state": "more --pulses", "parameter": "--spread, as of its variation",
-    "rest": "--against ngspice or integration, which know rests",
+    "input": "--span, or of a bench a wider range in its map", "state": "more --pulses",
+    "parameter": "--spread, as of its variation", "rest": "--against ngspice or integration, which know rests",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -36,6 +37,10 @@ FORMAT = "cosim surrogate"
 VERSION = 6
 HELD, MOST_HELD = "held_", 2000  # events that a file keeps for its figure, at most
 MAX_UNPACKED, MAX_MEMBERS = 1 << 30, 10_000
+
+
+class OtherVersionWarning(UserWarning):
+    """A surrogate comes from a file that another version of cosim wrote."""
 
 
 def array_digest(*arrays: NDArray[Any]) -> str:
@@ -224,6 +229,13 @@ def _read(path: str | Path, make: Callable[[Any, dict[str, NDArray[Any]], Certif
                 raise InputError(
                     f"the surrogate file is damaged: array {name!r} has changed", where=where, remedy="make it again"
                 )
+        if document["cosim"] != __version__:
+            warnings.warn(
+                f"{path} was made by cosim {document['cosim']}, and this is {__version__}: 'cosim surrogate check' tells "
+                "whether it is what it was",
+                OtherVersionWarning,
+                stacklevel=4,
+            )
         given = document["certificate"]
         certificate = None if given is None else Certificate.from_dict(given)
         return make(document["body"], arrays, certificate, document["held"])

@@ -42,7 +42,11 @@ def random_inputs(entry: Field, rng: np.random.Generator, *, count: int, name: s
     low, high = span
     if entry.still[0] < entry.still[1]:
         if not low < 0.0 < high:
-            raise InputError(f"the {name} {low:g}..{high:g} {entry.unit} has one sign", remedy="give both signs")
+            most = max(abs(low), abs(high))
+            raise InputError(
+                f"the {name} {low:g}..{high:g} {entry.unit} has one sign, and a cell is moved by both",
+                remedy=f"give both signs, e.g. {-most:g} {entry.unit} to {most:g} {entry.unit}",
+            )
         negative, below = rng.random(count) < 0.5, rng.random(count) < STILL
         end, theta = np.where(negative, -low, high), np.where(negative, -entry.still[0], entry.still[1])
         least = np.where(below | (end <= theta), 0.0, theta)

@@ -72,6 +72,11 @@ outputs.OUTPUT = "spent"
         (["--width", "200"], "write its unit, e.g. --width '200 ns'"),
         (["--parameters", "vteam_2015", "--width", "3e4"], "write its unit, e.g. --width '3e4 ps'"),
         (["--span", "2.5", "-2.5"], "--span 2.5 -2.5 is empty; write the lower end first"),
+        (["--span", "0", "2"], "0..2 V has one sign, and a cell is moved by both; give both signs, e.g. -2 V to 2 V"),
+        (
+            ["--parameters", "slow", "--span", "-2", "2"],
+            "--span is of the amplitude of pulses, and the map spike of ecram",
+        ),
         (["--limit", "state=5"], "the limit of state is 5, which is 500 % of full scale; write 5%"),
     ],
 )
@@ -167,7 +172,7 @@ def test_train_says_what_it_covers_and_whether_it_passes(
         cell.step(Values({"w": beyond}), Values({"amplitude": 0.0}))
     assert f"the certified {low:.6g}..{high:.6g};" in str(error.value)
     inside = (low + high) / 2
-    with pytest.raises(DomainError, match=r"with --span\)"):
+    with pytest.raises(DomainError, match=r"with --span, or of a bench a wider range in its map\)"):
         cell.step(Values({"w": inside}), Values({"amplitude": 9.0}))
     with pytest.raises(DomainError, match="with --spread"):
         cell.with_(instances={"theta_p": np.array([9.0])})
