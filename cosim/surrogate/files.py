@@ -231,8 +231,8 @@ def _read(path: str | Path, make: Callable[[Any, dict[str, NDArray[Any]], Certif
                 )
         if document["cosim"] != __version__:
             warnings.warn(
-                f"{path} was made by cosim {document['cosim']}, and this is {__version__}: 'cosim surrogate check' tells "
-                "whether it is what it was",
+                f"{path} was made by cosim {document['cosim']}, and this is {__version__}: 'cosim surrogate check' "
+                "tells whether it is what it was",
                 OtherVersionWarning,
                 stacklevel=4,
             )

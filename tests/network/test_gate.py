@@ -10,13 +10,13 @@ import pytest
 import cosim
 from claims.exports_subjects import SUBJECTS
 from cosim.errors import InputError
-from cosim.network import Crossbar, EventNeuron, Projection
+from cosim.network import Crossbar, EventNeuron, Graph, Population, Projection, Simulation, Source
 from cosim.network.systems.filters_circuits import CircuitFilters, SpacedTrains
 from cosim.network.systems.maze import MazeSystem
 from cosim.network.systems.maze_settings import MazeSettings, synapse
 from cosim.network.systems.vdsp import VdspSystem
 from cosim.network.systems.vdsp_settings import VdspSettings
-from cosim.surrogate.base import Certificate, Domain
+from cosim.surrogate.base import Certificate, Domain, DomainWarning
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.summary import ErrorSummary, Rollout
 
@@ -83,3 +83,12 @@ def test_instances_and_copies_are_no_way_around() -> None:
     for one in (many.with_(instances={"theta_p": np.full((2, 2), 1.0)}), many.with_(policy="warn")):
         with pytest.raises(InputError, match="misses its limits"):
             Crossbar(one, np.full((2, 2), 0.5))
+
+
+def test_cells_of_whose_rests_nothing_is_known_are_told() -> None:
+    (cell,) = (subject.plain() for subject in SUBJECTS if subject.name == "clipped charge by polynomial")
+    parts = Population("a", 2, Source()), Population("b", 2, Source())
+    wired = Projection("a", "b", cell.with_(uncertified=True), np.zeros((2, 2)))
+    with pytest.warns(DomainWarning, match=r"what the cells of a_to_b do between events .*: their states are held"):
+        Simulation(Graph(parts, (wired,)), backend="numpy")
+    Simulation(Graph(parts, (replace(wired, cells=CELL),)), backend="numpy")  # a device that keeps its states
