@@ -71,8 +71,9 @@ def plot_free_run(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
         number = np.arange(1, run.shape[1] + 1)
         ax.step(number, run[0], where="mid", color="0.55", lw=2.2, label="_" if k else "reference")
         label = "surrogate, following itself" if len(names) == 1 else f"surrogate, {name}"
-        ax.step(number, run[1], where="mid", color=COLOURS[(k + 1) % len(COLOURS)], lw=0.9, label=label)
-    ax.set(xlabel="pulse", ylabel=f"state{'s' * (len(names) > 1)} {', '.join(names)} over the range")
+        colour = COLOURS[k % len(COLOURS) if len(names) > 1 else 1]
+        ax.step(number, run[1], where="mid", color=colour, lw=0.9, label=label)
+    ax.set(xlabel="pulse", ylabel=f"state {names[0]} over its range" if len(names) == 1 else "states over their ranges")
     ax.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.0 + 0.07 * (2 + len(names) // 2)), fontsize=8)
     return ax
 
