@@ -17,8 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
-# Before numpy is loaded: there is a process for each core, and the threads of a BLAS in each of them wait for each other
-# (ten times the time where matrices are small). The command line does the same; a value that the user has set stays.
+# Before numpy is loaded: there is a process for each core, and the threads of each one's BLAS wait for each other (ten
+# times the time where matrices are small). The command line does the same; a value that the user has set stays.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
