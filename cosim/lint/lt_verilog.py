@@ -148,7 +148,7 @@ class _Writer:
             if kind == "c":
                 rows += self._capacitor(part)
                 continue
-            if (volts := _voltage(part)) is not None:
+            if (volts := part.volts) is not None:
                 sign = "-" if part.nodes[0] in GROUND else ""
                 branch, text = self._branch(part), self._source(part, volts)
                 text = f"{sign}({text})" if text != "0.0" else f"{_OHMS}*I({branch})"
@@ -340,7 +340,7 @@ class _Writer:
 
     def _flow(self, part: Element) -> str:
         """The current of an element from its first node to its second."""
-        if _voltage(part) is None:
+        if part.volts is None:
             return self._through(part)
         branch = f"I({self._branch(part)})"
         return f"(-{branch})" if part.nodes[0] in GROUND else branch
@@ -348,13 +348,3 @@ class _Writer:
 
 def _turned(nodes: tuple[str, ...]) -> tuple[str, ...]:
     return nodes[::-1] if nodes[0] in GROUND else nodes
-
-
-def _voltage(part: Element) -> str | None:
-    """The voltage of an element that fixes one."""
-    kind = part.name[0].lower()
-    if kind == "v":
-        return part.given.get("dc", "0")
-    if kind == "b":
-        return part.given.get("v")
-    return part.given.get("value") if kind == "e" else None
