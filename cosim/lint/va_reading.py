@@ -38,16 +38,16 @@ CONSTANTS = {
     "`P_CELSIUS0": 273.15, "`P_H": 6.62607015e-34, "`P_EPS0": 8.8541878128e-12,
     "$temperature": 300.15, "$vt": 300.15 * 1.380649e-23 / 1.602176634e-19,
 }  # fmt: skip
-_FUNCTIONS: dict[str, Callable[..., float]] = {
+FUNCTIONS: dict[str, Callable[..., float]] = {
     "ln": math.log, "log": math.log10, "log10": math.log10, "exp": math.exp, "limexp": math.exp, "sqrt": math.sqrt,
-    "min": min, "max": max, "abs": abs, "fabs": abs, "pow": lambda a, b: a**b, "floor": math.floor, "ceil": math.ceil,
+    "min": min, "max": max, "abs": abs, "fabs": abs, "pow": math.pow, "floor": math.floor, "ceil": math.ceil,
     "sin": math.sin, "cos": math.cos, "tan": math.tan, "asin": math.asin, "acos": math.acos, "atan": math.atan,
     "atan2": math.atan2, "hypot": math.hypot, "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh,
     "asinh": math.asinh, "acosh": math.acosh, "atanh": math.atanh,
     "sgn": lambda x: float(np.sign(x)), "sign": lambda x: float(np.sign(x)),
     "int": math.trunc,
 }  # fmt: skip
-_FUNCTIONS |= {f"${name}": _FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
+FUNCTIONS |= {f"${name}": FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
 SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
 _SPECIAL = {"idt", "ddt", "analysis", "$temperature", "$vt", "$simparam", "$rdist_normal", "$dist_normal",
@@ -102,7 +102,7 @@ class ModuleReading:
             raise Unreadable("an instance or an array", token.start)
         self._module, self._model, self._dt = module, model, dt
         self._open = {port.text for port in module.ports} - set(self._ports)
-        self._dialect = Dialect(_FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
+        self._dialect = Dialect(FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
         self._closures: dict[int, Closure] = {}
         self._parsed: list[Expr] = []
         self._values: dict[str, float] = {}
