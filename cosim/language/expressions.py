@@ -327,7 +327,7 @@ def compiled(expr: Expr, bind: Callable[[Expr], Closure | None], dialect: Dialec
     Calling the result raises `Unreadable` for what has no value.
     """
     op = expr.op
-    if op in ("name", "call", "string") and (bound := bind(expr)) is not None:
+    if op in ("name", "call", "string", "index") and (bound := bind(expr)) is not None:
         return bound
     parts = [compiled(arg, bind, dialect) for arg in expr.args]
     true = dialect.true

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from cosim.language.expressions import Expr, Unreadable, is_integer
 from cosim.language.va_tree import Module, Statement
 from cosim.lint.lt_rules import ATAN2
-from cosim.lint.va_reading import CONSTANTS, SILENT, ModuleReading, terminals
+from cosim.lint.va_reading import SILENT, ModuleReading, terminals
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import NOW, constant, is_initial
+from cosim.lint.va_values import CONSTANTS
 
 _LONG = 1500  # letters of an expression, beyond which it gets a node: our choice
 _FARADS = 1e-9  # of a state, as in the subcircuits of devices

@@ -13,7 +13,7 @@ from cosim.language.findings import Edit, Finding, Fixed, apply_edits
 from cosim.language.va_tokens import SUFFIX
 from cosim.language.va_tree import Module, Statement
 from cosim.language.va_words import RESERVED
-from cosim.lint import va_euler, va_events
+from cosim.lint import va_arrays, va_euler, va_events
 from cosim.lint.va_marks import is_zero
 from cosim.lint.va_rules import RENAMED, Model, check, read, taken, unused_nodes
 from cosim.lint.va_state import is_initial
@@ -30,7 +30,8 @@ _SUFFIXES = {
     "P": "e-12",
 }
 _DRAW = re.compile(r"\$(random|arandom|r?dist_\w+)$")
-_ROUNDS = 6
+_ROUNDS = 8
+_FIRST = frozenset({"reserved", "caret", "number", "attr", "ground", "ground-order", "discipline", "event", "array"})
 # The line and the message of a text's first error, None where it compiles.
 Compiler = Callable[[str], tuple[int, str] | None]
 # draw -> formula of its last arguments {0}, {1} and of the parameter {2}; the parameter's default, and what it is
@@ -124,6 +125,8 @@ def _because(finding: Finding, left: dict[str, str]) -> str:
     for name, reason in left.items():
         if finding.rule == "hidden-state" and repr(name) in finding.message:
             return f" ({reason})"
+    if finding.rule == "array" and "array" in left:
+        return f" ({left['array']})"
     if finding.rule == "event" and f"line {finding.line}" in left:
         return f" ({left[f'line {finding.line}']})"
     return ""
@@ -144,6 +147,10 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
             yield Edit(module.named, module.named + len(module.name), new, f"module {module.name!r} is {new!r}")
         yield from _declarations(model, module)
         yield from _unused(model, module)
+        try:
+            yield from va_arrays.unrolled(model, module)
+        except va_arrays.NotUnrolled as reason:
+            left["array"] = str(reason)
         held, refused = va_events.conditions(model, module, states)
         left.update({f"line {line}": reason for line, reason in refused.items()})
         yield from held
@@ -157,8 +164,7 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
                 if source.editable(node):
                     yield from _expression(model, module, node)
         yield from _draws(model, module)
-        syntax = codes & {"reserved", "caret", "number", "attr", "ground", "ground-order", "discipline", "event"}
-        if states.hidden and not syntax:  # one thing at a time: texts that both change would collide
+        if states.hidden and not codes & _FIRST:  # one thing at a time: texts that both change would collide
             done = va_euler.rewrite(model, module, states)
             left.update(done.left)
             yield from (replace(edit, group=f"states of {module.name}") for edit in done.edits)

@@ -12,8 +12,8 @@ from functools import lru_cache
 from itertools import count
 
 from cosim.language.expressions import Dialect, Expr, Unreadable, evaluate
-from cosim.lint.va_reading import FUNCTIONS
 from cosim.lint.va_state import NOW
+from cosim.lint.va_values import FUNCTIONS
 
 DRAWS = 6
 Values = tuple[float | None, ...]  # None where there is no value: the root of a negative number

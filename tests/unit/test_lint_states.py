@@ -96,6 +96,55 @@ def test_a_state_in_any_writing_is_the_same_one(name: str) -> None:
     assert np.quantile(np.abs(current(text) - meant), 0.99) < (NEAR + lag) * np.max(np.abs(meant))
 
 
+ARRAYS = {
+    "two states, by a loop over a parameter": model(
+        "parameter integer count = 2;\nparameter real k[0:1] = '{2e5, 5e5};\nreal w[0:1], total, told, h;\ninteger i;",
+        "@(initial_step) for (i = 0; i < count; i = i + 1) w[i] = 0.1*(i + 1);\nh = $abstime - told;\ntotal = 0;\n"
+        "for (i = 0; i < count; i = i + 1) begin\nw[i] = w[i] + k[i]*V(p, n)*(1 - w[i])*h;\n"
+        "total = total + w[i];\nend\n"
+        "told = $abstime;\nI(p, n) <+ 1m*total*V(p, n);",
+    ),
+    "a genvar, ranges behind the type, downwards": model(
+        "genvar i;\nreal [2:0] a, b;",
+        "for (i = 2; i >= 0; i = i - 1) a[i] = (i + 1)*V(p, n);\nfor (i = 0; i < 3; i = i + 1) b[2 - i] = a[i]*a[i];\n"
+        "I(p, n) <+ 1m*(b[0] + 10*b[1] + 100*b[2]);",
+    ),
+    "two dimensions": model(
+        "real m[0:1][0:2], s;\ninteger i, j;",
+        "s = 0;\nfor (i = 0; i < 2; i = i + 1)\nfor (j = 0; j < 3; j = j + 1) begin\nm[i][j] = (10*i + j)*V(p, n);\n"
+        "s = s + m[i][j];\nend\nI(p, n) <+ 1m*s;",
+    ),
+    "an index that a voltage decides": model(
+        "parameter real g[0:2] = '{1m, 2m, 5m} from (0:inf);\ninteger k;",
+        "k = (V(p, n) > 0.5) ? 2 : (V(p, n) > 0) ? 1 : 0;\nI(p, n) <+ g[k]*V(p, n);",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_are_single_variables(name: str) -> None:
+    text, left = fixed(ARRAYS[name])
+    assert left == ()
+    assert "[" not in text.replace("{", "")
+    meant = current(ARRAYS[name])
+    assert np.max(np.abs(current(text) - meant)) < NEAR * np.max(np.abs(meant))
+
+
+@pytest.mark.parametrize(
+    ("declared", "body", "why"),
+    [
+        ("real x[0:1];", "x[0] = x[2];", "which the array does not have"),
+        ("real x[0:1];\ninteger k;", "k = V(p, n) > 0;\nx[k] = 1;", "depends on the variable 'k'"),
+        ("real x[0:999];", "x[0] = 1;", "too many elements"),
+        ("real x[0:1];\ninteger k;", "for (k = 0; k < 2; k = k) x[k] = 1;", "has more than 256 turns"),
+        ("electrical s[0:1];", "V(s[0]) <+ V(p, n);", ""),
+    ],
+)
+def test_other_arrays_are_left(declared: str, body: str, why: str) -> None:
+    _, left = fixed(model(declared, body + "\nI(p, n) <+ V(p, n);"))
+    assert any("arrays and buses" in reason and why in reason for reason in left), left
+
+
 def switch(declared: str, body: str) -> str:
     return model(declared, f"{body}\nI(p, n) <+ V(p, n)/(on ? 1k : 100k);")
 
