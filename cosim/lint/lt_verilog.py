@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.lt_syntax import Element, parse_expression
@@ -33,17 +34,50 @@ _OHMS = "1e-15"  # of an ammeter: a compiler makes one node of the ends of a bra
 _NEVER_ZERO = "1e-12"  # our choice
 _CALLS = 10_000  # of functions, each of which is written where it is called
 _LONG = 100_000  # letters of a value
+_CURRENT = re.compile(r"\bi\s*\(\s*([\w.]+)\s*\)", re.IGNORECASE)
+_NOTHING = re.compile(r"0*\.?0*(e[-+]?\d+)?v?\s*$", re.IGNORECASE)
 _DEPTH = 60  # of functions and parameters that call each other
 
 
 def module(lines: Sequence[Line]) -> tuple[str, str, tuple[str, ...]]:
     """The first subcircuit as Verilog-A: the text, the module's name and its ports. Raises `Unreadable`."""
-    return _Writer(parts(lines)).written()
+    return _Writer(*_joined(parts(lines))).written()
+
+
+def _joined(read: Parts) -> tuple[Parts, dict[str, str]]:
+    """The parts without sources of 0 V whose current nothing asks for, and the nodes that are others of them.
+
+    As a branch such a source makes the equations of a large current singular, and tells nothing.
+    """
+    asked = {name.lower() for part in read.elements for text in part.given.values() for name in _CURRENT.findall(text)}
+    for _, body in read.functions.values():
+        asked |= {node.args[0].name.lower() for node in body.walk() if node.name.lower() == "i" and node.args}
+    same: dict[str, str] = {}
+
+    def now(node: str) -> str:
+        while node in same:
+            node = same[node]
+        return node
+
+    kept = []
+    for part in read.elements:
+        if part.name[0].lower() == "v" and part.name.lower() not in asked and not _NOTHING.sub("", part.volts or ""):
+            first, second = map(now, part.nodes)
+            if first != second and first not in GROUND | set(read.ports):
+                same[first] = second
+                continue
+            if first != second and second not in GROUND | set(read.ports):
+                same[second] = first
+                continue
+        kept.append(part)
+    elements = [replace(part, nodes=tuple(map(now, part.nodes))) for part in kept]
+    ics = {now(node): text for node, text in read.ics.items()}
+    return replace(read, elements=elements, ics=ics), {node: now(node) for node in same}
 
 
 class _Writer:
-    def __init__(self, read: Parts) -> None:
-        self._read = read
+    def __init__(self, read: Parts, same: dict[str, str]) -> None:
+        self._read, self._same = read, same
         self._names: dict[tuple[str, str], str] = {}
         self._rows: list[str] = []  # of the analog block
         self._temporary: list[str] = []
@@ -56,6 +90,7 @@ class _Writer:
 
     def _name(self, kind: str, text: str) -> str:
         """An identifier for ``text`` that nothing else has."""
+        text = self._same.get(text.lower(), text) if kind == "net" else text
         key = kind, text.lower()
         if key not in self._names:
             plain = re.sub(r"\W", "_", text.lower())
