@@ -26,7 +26,7 @@ from cosim.bench.variation import Corner, MonteCarlo, Trust
 from cosim.errors import InputError, NetlistError, UnitError, UnknownName, at
 from cosim.language.instances import assigned
 from cosim.language.netlist import logical_lines
-from cosim.schema import Quantity, Table
+from cosim.schema import Quantity, Table, Word
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # An element whose value is one parameter, and the unit that it has.
@@ -39,18 +39,6 @@ if TYPE_CHECKING:  # a checker cannot read a union out of a tuple
 else:
     Stimulus = Annotated[Union[stimuli.KINDS], Field(discriminator="kind")]  # noqa: UP007
     Measure = Annotated[Union[measures.KINDS], Field(discriminator="kind")]  # noqa: UP007
-
-
-def _word(value: Any) -> str:
-    """A value that is not a number, for a parameter of type string."""
-    if not isinstance(value, str) or re.match(r"\s*[-+.]?\d", value) or not _WORD.fullmatch(value):
-        raise ValueError(f"{value!r} is neither a quantity nor a word of letters, digits, blanks and . + - _")
-    return value
-
-
-# What a compiled model may get as a string: nothing that ends one, or that an engine reads differently.
-_WORD = re.compile(r"[A-Za-z_][\w .+-]*", re.ASCII)
-Word = Annotated[str, pydantic.BeforeValidator(_word)]
 
 
 class DeviceUse(Table):
