@@ -138,7 +138,7 @@ class Testbench:
         *,
         parameters: Mapping[str, float] | None = None,
         devices: Mapping[str, ParameterSet] | None = None,
-        values: Mapping[str, Mapping[str, float]] | None = None,
+        values: Mapping[str, Mapping[str, float | str]] | None = None,
         form: str | None = None,
         options: Mapping[str, float | str] | None = None,
         stimuli: Mapping[str, Mapping[str, Any]] | None = None,
@@ -149,7 +149,8 @@ class Testbench:
         Args:
             parameters: circuit parameters, SI.
             devices: parameter sets by the name of the bench's device.
-            values: of single parameters (SI), by device, over those of its set or of its Verilog-A file.
+            values: of single parameters (SI), by device, over those of its set or of its Verilog-A file; a word for one
+                of type string.
             form: "behavioural" or "verilog-a", for every device.
             options: simulator options over the bench's.
             stimuli: fields of stimuli, e.g. ``{"bl": {"seed": 2, "count": 100}}``.
@@ -186,12 +187,11 @@ class Testbench:
             sets[name] = given if same else given.for_device(sets[name].device)
         own = dict(changed.devices)
         for name, numbers in (values or {}).items():
+            chosen = adjust.checked(self, name, numbers)
             if name in sets:
-                sets[name] = sets[name].with_values(numbers)
+                sets[name] = sets[name].with_values(cast("Mapping[str, float]", numbers))
                 continue
-            numbers_of: dict[str, Quantity | str] = dict(own[name].values)
-            for key, number in numbers.items():
-                numbers_of[key] = Quantity(value=number, unit=self.adjustable(name, key).unit)
+            numbers_of: dict[str, Quantity | str] = {**own[name].values, **chosen}
             own[name] = own[name].model_copy(update={"values": numbers_of})
             changed = changed.model_copy(update={"devices": own})
         return replace(self, file=changed, sets=MappingProxyType(sets))
@@ -228,12 +228,12 @@ class Testbench:
         self._known("corner", name, self.file.corners)
         corner = self.file.corners[name]
         with located(self.source), at("corners", name):
-            sets, values = {}, {}
+            sets, values = {}, dict[str, dict[str, float | str]]()
             for key, given in corner.devices.items():
                 if isinstance(given, str):
                     sets[key] = self.load_set(given, key)
                 else:
-                    values[key] = {name: quantity.value for name, quantity in given.items()}
+                    values[key] = {name: q if isinstance(q, str) else q.value for name, q in given.items()}
             parameters = {key: q.value for key, q in corner.parameters.items()}
             changed = self.varied().with_(parameters=parameters, devices=sets, values=values)
         data = changed.file.model_dump()
@@ -252,7 +252,7 @@ class Testbench:
         parameters = {}
         for name, spread in spec.parameters.items():
             parameters[name] = spread.draw(self.file.parameters[name].value, rng)
-        values: dict[str, dict[str, float]] = {}
+        values: dict[str, dict[str, float | str]] = {}
         for name, spreads in spec.devices.items():
             values[name] = {}
             for key, spread in spreads.items():

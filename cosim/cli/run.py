@@ -35,7 +35,7 @@ def run(
     what: Annotated[str, typer.Argument(metavar="BENCH|NETLIST", help="bench.toml, a shipped bench, or netlist.cir")],
     param: Assignments = None,
     device: Annotated[
-        list[str] | None, typer.Option("--device", "-d", help="NAME=SET: a parameter set for a device of the bench.")
+        list[str] | None, typer.Option("--device", "-d", help="NAME=SET: a parameter set for a device; NAME.KEY=VALUE.")
     ] = None,
     form: Annotated[str | None, typer.Option(help="behavioural or verilog-a, for every device of the bench.")] = None,
     engine: Annotated[str, typer.Option(help="pyspice, ngspice or vacask.")] = "pyspice",
@@ -97,6 +97,7 @@ def _bench(
     from dataclasses import replace
 
     from cosim import units
+    from cosim.bench.adjust import is_string
     from cosim.bench.advice import of_bench, of_random
     from cosim.bench.testbench import Testbench
     from cosim.cli.output import advise, print_json, show_table
@@ -111,11 +112,17 @@ def _bench(
         if name not in bench.file.parameters:
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
-    chosen = dict(_pair(entry, "--device") for entry in device)
+    given = dict(_pair(entry, "--device") for entry in device)
+    chosen = {name: text for name, text in given.items() if "." not in name}
+    single: dict[str, dict[str, float | str]] = {}
+    for place, text in given.items() - chosen.items():
+        name, _, key = place.partition(".")
+        word = is_string(bench, name, key)
+        single.setdefault(name, {})[key] = text if word else units.parse(text, bench.adjustable(name, key).unit)
     sets = {name: ParameterSet.load(text) for name, text in chosen.items()}
-    if values or sets:
+    if values or given:
         bench = bench.varied()
-    bench = replace(bench.with_(parameters=values, devices=sets, form=form), seed=seed)
+    bench = replace(bench.with_(parameters=values, devices=sets, values=single, form=form), seed=seed)
     for name, found in bench.sets.items():
         use = bench.file.devices[name]
         references = (chosen[name],) if name in chosen else (use.parameters or "", *use.also)

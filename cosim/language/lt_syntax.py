@@ -185,6 +185,14 @@ class Element:
     nodes: tuple[str, ...]
     given: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def volts(self) -> str | None:
+        """The expression of the voltage that it fixes; None for an element that fixes none."""
+        kind = self.name[0].lower()
+        if kind == "v":
+            return self.given.get("dc", "0")
+        return self.given.get("v") if kind == "b" else self.given.get("value") if kind == "e" else None
+
 
 _ASSIGN = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\([^()=]*\))?)\s*=(?!=)\s*")
 _ABM = re.compile(r"(value|vol|cur|table)\s*=?\s*(?=[{'])", re.IGNORECASE)

@@ -23,6 +23,7 @@ from cosim.language.lt_syntax import (
 from cosim.language.netlist import SECTION, Line
 from cosim.language.numbers import spice_number
 from cosim.lint.lt_rules import (
+    ATAN2,
     CARDS,
     FILE,
     GROUND,
@@ -211,7 +212,7 @@ class Writer:
             "buf": "(({0}) > 0.5 ? 1 : 0)", "hypot": "sqrt(({0})*({0}) + ({1})*({1}))",
             "int": "(sgn({0})*floor(abs({0})))", "round": "floor(({0}) + 0.5)", "square": "(({0})*({0}))",
             "fabs": "abs({0})", "cbrt": "(sgn({0})*pow(abs({0}), 1/3))",
-            "arctan": "atan({0})", "arcsin": "asin({0})", "arccos": "acos({0})",
+            "atan2": ATAN2, "arctan": "atan({0})", "arcsin": "asin({0})", "arccos": "acos({0})",
         }  # fmt: skip
         if name == "if" and len(args) == 3:
             condition = self._true(node.args[0], args[0])

@@ -29,7 +29,12 @@ MISSING = frozenset(
     """stp if idt sdt table tbl inv buf hypot int round atan2 arctan arcsin arccos square rand random white delay
     absdelay uplim dnlim pwrs fabs cbrt mod""".split()  # noqa: SIM905
 )
-NO_FIX = frozenset({"rand", "random", "white", "delay", "absdelay", "uplim", "dnlim", "atan2"})
+NO_FIX = frozenset({"rand", "random", "white", "delay", "absdelay", "uplim", "dnlim"})
+# atan2({0}, {1}) with what ngspice has; it evaluates what is chosen alone, so that nothing is divided by zero.
+ATAN2 = (
+    "(({1}) > 0 ? atan(({0})/({1})) : ({1}) < 0 ? atan(({0})/({1})) + (({0}) >= 0 ? pi : -pi)"
+    " : ({0}) > 0 ? pi/2 : ({0}) < 0 ? -pi/2 : 0)"
+)
 PARASITIC = frozenset({"rser", "rpar", "cpar", "lser", "rlshunt"})
 OTHER_KEYS = frozenset({"tripdv", "tripdt", "nojacob", "window", "nfft", "mtol", "noiseless"})
 KNOWN = FUNCTIONS.keys() | {"ddt", "{}", "agauss", "gauss", "aunif", "unif"}

@@ -168,6 +168,19 @@ def test_functions_that_unfold_without_measure(tmp_path: Path) -> None:
         Subcircuit(lines, caret_is_power=False).run(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
 
 
+@pytest.mark.parametrize(("asked", "function", "kept"), [("0", "0", False), ("I(Vx)", "0", True), ("0", "I(Vx)", True)])
+def test_a_source_of_no_voltage_is_a_branch_where_its_current_is_asked_for(
+    asked: str, function: str, kept: bool
+) -> None:
+    text = (
+        f".subckt s p n\n.func f(v) {{v+{function}}}\nBx 0 x I=f(V(p,n))\nVx x y dc 0\nCx y 0 1 IC=0.6\n"
+        f"Bm p n I=1m*V(x)*V(p,n)+{asked}\n.ends\n"
+    )
+    written, _, _ = module(logical_lines(text, has_title=False))
+    assert ("branch (" in written) == kept
+    assert ("V(x)" in written) == kept
+
+
 FUNCTIONS = """functions
 .option post
 .param f(x)='x*2' g(a,b)={a*b+1} r0='f(500)' k=3
