@@ -60,13 +60,15 @@ class DeckMeasures:
 
     def add(self, line: Line) -> None:
         """Take one card. Raises `LeftError`."""
-        if self._circuit.is_other_form(line):
-            raise LeftError(f"it is not in ngspice's form; 'cosim lint {self._file} --fix OUT' writes it")
         text = re.sub(r"\s*=\s*", "=", line.text)
         words = text.split()
         if len(words) < 4:
             raise LeftError("it is not complete")
-        kind, name = words[1].lower(), words[2].lower()
+        kind, name, op = words[1].lower(), words[2].lower(), words[3].lower().partition("=")[0]
+        other = f"it is not in ngspice's form; 'cosim lint {self._file} --fix OUT' writes it"
+        foreign = self._circuit.is_other_form(line)
+        if foreign and (kind not in ("tran", "dc") or op == "param"):
+            raise LeftError(other)
         plan = [key for key, entry in self._analyses.items() if entry["kind"] == kind]
         if not plan:
             raise LeftError(f"the deck has no .{kind} that a bench has")
@@ -80,11 +82,12 @@ class DeckMeasures:
                 return
             name = next(new for k in count(2) if (new := f"{name}_{k}") not in self.table)
             self.notes.append(f"line {line.where.line}: {line.text[:80]!r} is measure {name!r}, as its name is taken")
-        op = words[3].lower().partition("=")[0]
         self._cards[name], self.lines[name] = card, line.where.line or 0
         try:
             self.table |= self._own(name, op, text, plan[0], kind)
         except _ForeignError as reason:
+            if foreign:
+                raise LeftError(other) from None
             if op.startswith("deriv"):
                 raise LeftError(f"ngspice: function '{op}' currently not supported; in a bench {reason}") from None
             if lost := self._circuit.lost(line):

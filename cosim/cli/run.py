@@ -372,7 +372,8 @@ def _failed(what: str, result: Result) -> None:
 def _leave(result: Result, folder: Path) -> None:
     """The deck of a run, as the engine got it, and the engine's last lines; also of a run that failed.
 
-    It runs in plain ngspice: compiled models lie beside it, and a block loads them.
+    It runs in plain ngspice: compiled models lie beside it, and a block loads them; where a ``.meas`` alone asks for
+    data, batch mode would keep no phase.
     """
     from cosim.engines.prepare import prepare
     from cosim.errors import InputError
@@ -389,10 +390,11 @@ def _leave(result: Result, folder: Path) -> None:
         models = [Path(model) for model in prepared.osdi]
         for model in models:
             write_atomic(folder / model.name, model.read_bytes())
-        if models:
-            block = "".join(f"pre_osdi {model.name}\n" for model in models)
-            head, end, rest = text.rpartition("\n.end")
-            text = f"{head}\n.control\n{block}.endc{end}{rest}"
+        block = "".join(f"pre_osdi {model.name}\n" for model in models)
+        more = f"\n.control\n{block}.endc" if models else ""
+        more += "\n.save all" if prepared.measures and ".save all" not in text.lower() else ""
+        head, end, rest = text.rpartition("\n.end")
+        text = f"{head}{more}{end}{rest}"
     write_atomic(folder / "deck.cir", text)
     write_atomic(folder / "log.txt", result.log + "\n")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from cosim.bench.from_deck import from_deck
 from cosim.bench.measures.signals import Expression
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.engines.library import find_ngspice
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, UnknownName
 
@@ -263,6 +266,15 @@ def test_what_a_bench_cannot_hold_is_said(cards: str, says: str, tmp_path: Path)
     assert len(found.notes) == 1
     assert says in found.notes[0]
     assert f"# {found.notes[0]}" in found.to_toml()
+
+
+def test_a_difference_is_measured_that_ngspice_has_not(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 1\nR1 a b 1k\nR2 b 0 3k\n.tran 1n 1u\n.meas tran s find v(a,b) at=1n\n.end\n")
+    assert from_deck(deck).tables["measures"]["s"] == {
+        "kind": "at", "of": "v(a,b)", "at": 1e-9, "analysis": "tran", "unit": "V",
+    }  # fmt: skip
+    assert from_deck(deck).notes == []
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
