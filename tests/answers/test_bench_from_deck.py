@@ -305,6 +305,71 @@ def test_a_window_beyond_the_run_ends_with_it(tmp_path: Path) -> None:
     assert (given.get("start"), given["stop"]) == (None, 500.0)
 
 
+SMALL = """noise and the rest
+V1 in 0 dc 1 ac 1
+R1 in mid 1k
+R2 mid 0 1k
+C1 mid 0 1n
+E1 e 0 mid 0 1
+R3 e out 1k
+C2 out 0 1n
+R4 out x 2k
+C3 x 0 1n
+.noise v(mid) v1 dec 50 1 10g
+.tf v(mid) v1
+.sens v(mid)
+.pz in 0 out 0 vol pz
+.print noise onoise_total
+.meas noise band integ onoise_spectrum from=1k to=500k
+.meas noise input_noise integ inoise_spectrum
+.meas noise density find inoise_spectrum at=1k
+.meas noise corner when onoise_spectrum=2e-9 fall=1
+"""
+
+
+@pytest.mark.spice
+def test_noise_transfer_sensitivities_and_poles_of_a_deck(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(SMALL)
+    done = Testbench.load(deck).run(simulator)
+    assert not done.missing, done.missing
+    assert done.bench.left == ("analysis 'pz': its zeros are a measure of kind 'zero-frequencies', where it has any",)
+    found = {name: measured.values for name, measured in done.measures.items()}
+    boltzmann, kelvin = 1.380649e-23, 300.15
+    white, pole = np.sqrt(4.0 * boltzmann * kelvin * 500.0), 1.0 / (2.0 * np.pi * 500.0 * 1e-9)
+    # R3 and C2 with R4 and C3 behind them: s^2 + s (1/R3C2 + 1/R4C2 + 1/R4C3) + 1/(R3C2R4C3) = 0
+    behind = -np.roots([1.0, 1e6 + 0.5e6 + 0.5e6, 0.5e12])
+    # ngspice takes the gain of one end of each step in frequency, which is 4.7 % wide; the spectrum has it at each
+    assert found.pop("inoise_total") == pytest.approx([2.0 * white * 1e5], rel=10.0 ** (1 / 50) - 1.0)
+    assert found.pop("input_noise") == pytest.approx([2.0 * white * 1e5], rel=1e-6)
+    assert found.pop("poles") == pytest.approx(np.sort([pole, *(behind / 2.0 / np.pi)]), rel=1e-6)
+    wanted = {
+        "onoise_total": np.sqrt(boltzmann * kelvin / 1e-9), "transfer_function": 0.5,
+        "output_impedance": 500.0, "input_impedance": 2e3, "d_v1": 0.5, "d_r1": -0.25e-3, "d_r2": 0.25e-3, "d_r3": 0.0,
+        "d_r4": 0.0, "rightmost": -min(behind), "density": 2.0 * white,
+        "band": white * np.sqrt(pole * (np.arctan(5e5 / pole) - np.arctan(1e3 / pole))),
+        "corner": pole * np.sqrt((white / 2e-9) ** 2 - 1.0),
+    }  # fmt: skip
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name] == pytest.approx([value], rel=1e-3, abs=1e-9), name
+
+
+@pytest.mark.spice
+def test_a_kept_deck_measures_a_phase_in_batch_mode(tmp_path: Path) -> None:
+    """Without a vector that is asked for otherwise, ngspice -b keeps no data for it."""
+    deck, program = tmp_path / "deck.cir", find_ngspice()
+    assert program is not None
+    deck.write_text(f"a response\n{RC}.ac dec 50 1k 10meg\n.meas ac ph find vp(out) when vdb(out)=-3\n.end\n")
+    assert main(["run", str(deck), "-o", str(tmp_path / "out")]) == 0
+    done = subprocess.run(
+        [program, "-n", "-b", "deck.cir"], cwd=tmp_path / "out", capture_output=True, text=True, timeout=60, check=False
+    )
+    found = re.search(r"^ph\s+=\s+(\S+)", done.stdout, re.MULTILINE)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) == pytest.approx(-np.arccos(10.0 ** (-3.0 / 20.0)), rel=1e-3)
+
+
 KEPT = ("max v(a) from=1n td=3n", "find v(a) when v(a)=v(b) cross=last", "param='floor(1.5)'")
 
 
