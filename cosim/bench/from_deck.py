@@ -293,6 +293,7 @@ class _Reader:
 
 
 def _frequencies(words: list[str]) -> dict[str, Any]:
-    if len(words) != 4 or words[0] != "dec":
-        raise LeftError("a bench has frequencies by decade: dec POINTS START STOP")
-    return {"points": int(number(words[1])), "start": number(words[2]), "stop": number(words[3])}
+    if len(words) != 4 or words[0] not in ("dec", "oct", "lin"):
+        raise LeftError("frequencies are dec, oct or lin, POINTS START STOP")
+    spacing = {} if words[0] == "dec" else {"spacing": words[0]}
+    return {"points": int(number(words[1])), **spacing, "start": number(words[2]), "stop": number(words[3])}

@@ -40,6 +40,8 @@ DECKS = {
         1e-3,
     ),
     "a response": (RC + ".ac dec 50 1k 10meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 2e-3),
+    "frequencies in a line": (RC + ".ac lin 1001 10k 1meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 1e-6),
+    "frequencies by octave": (RC + ".ac oct 90 10k 1meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 1e-4),
     "phases and parts of a response": (
         RC + ".ac dec 200 1k 10meg\n.meas ac ph find vp(out) at=100k\n.meas ac deg param='ph*57.29577951'\n"
         ".meas ac low min vp(out)\n.meas ac quarter when vp(out)=-0.785398\n.meas ac real find v(out) at=100k\n"
@@ -253,7 +255,7 @@ def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
         (".tran 1n 1u\n.meas tran s param='1+'", "its formula is not read"),
         (".tran 1n 1u\n.meas tran s param '(1+2)'", "not in ngspice's form"),
         (".tran 1n 1u\n.dc v1 0 1 0.1 v2 0 1 0.1", "sweeps one source"),
-        (".tran 1n 1u\n.ac lin 10 1 10", "by decade"),
+        (".tran 1n 1u\n.ac 10 1 10", "frequencies are dec, oct or lin"),
         (".tran 1n 1u\n.step v1 0 1 1", "only '.step param"),
         (".tran 1n 1u\n.step param q list 1 2", "'q' is left out"),
         (".tran 1n 1u\n.options autostop", "option 'autostop' is left out"),
