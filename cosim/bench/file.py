@@ -23,7 +23,7 @@ from cosim.bench.measures.loops import LoopArea, Pinch
 from cosim.bench.neurons import NeuronFile, check_neuron_entry
 from cosim.bench.stimulus_kinds import StimulusKind
 from cosim.bench.variation import Corner, MonteCarlo, Trust
-from cosim.errors import InputError, UnitError, UnknownName, at
+from cosim.errors import InputError, NetlistError, UnitError, UnknownName, at
 from cosim.language.instances import assigned
 from cosim.language.netlist import logical_lines
 from cosim.schema import Quantity, Table, Word
@@ -307,7 +307,11 @@ class BenchFile(Table):
 
     def _check_assigned(self) -> None:
         """Raises `InputError` for a parameter that the circuit gives too, and which would have no effect."""
-        for name, line in assigned(logical_lines(f"* circuit\n{self.circuit}", has_title=True)):
+        try:
+            lines = logical_lines(f"* circuit\n{self.circuit}", has_title=True)
+        except NetlistError:
+            return  # the run's refusal names the row in the bench's file
+        for name, line in assigned(lines):
             if name in map(str.lower, self.parameters):
                 raise InputError(
                     f"{line.text[:60]!r} sets {name!r} again, so that the bench's parameter has no effect",
