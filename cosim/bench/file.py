@@ -18,6 +18,7 @@ from cosim.bench.analyses import Analysis, Tran, card
 from cosim.bench.filters import FilterFile, check_filter_entry
 from cosim.bench.maps import MapFile, check_map
 from cosim.bench.measures import registry as measures
+from cosim.bench.measures.cards import MeasCard
 from cosim.bench.measures.kinds import Kind, PointMeasure
 from cosim.bench.measures.loops import LoopArea, Pinch
 from cosim.bench.neurons import NeuronFile, check_neuron_entry
@@ -396,6 +397,10 @@ class BenchFile(Table):
         kind = self.plan[self.analysis_of(name)].kind
         if isinstance(measure, Pinch | LoopArea) and kind not in ("tran", "dc"):
             raise InputError(f"measure {name!r}: an {kind} analysis has no loop", remedy="take a tran or dc one")
+        if isinstance(measure, MeasCard) and kind not in ("tran", "dc", "ac"):
+            raise InputError(
+                f"measure {name!r}: ngspice has no .meas of an {kind} analysis", remedy="take another kind"
+            )
         used = getattr(measure, "stimulus", None)
         if used is not None and (used not in self.stimuli or self.stimuli[used].train() is None):
             raise InputError(

@@ -255,15 +255,24 @@ def _netlist(
             print(f"written to {output}/")
     advise(done.notes)
     if done.missing:
-        why = "; ".join(f"{name if name[0] == '.' else f'.meas {name}'}: {text}" for name, text in done.missing.items())
+        named: dict[str, list[str]] = {}  # by reason
+        for name, reason in done.missing.items():
+            named.setdefault(reason, []).append(name if name[0] == "." else f".meas {name}")
+        why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
+        if hint := _dialect(path, text, only="measure"):
+            why += f"; {hint}"
         raise InputError(why, where=Where(path))
     return 0 if done.ok else 1
 
 
-def _dialect(path: Path, text: str) -> str:
-    """The dialect that a refused netlist seems to be in, and what repairs it; empty where lint finds nothing."""
+def _dialect(path: Path, text: str, *, only: str = "") -> str:
+    """The dialect that a refused netlist seems to be in, and what repairs it; empty where lint finds nothing, or
+    nothing by the rule ``only``.
+    """
     from cosim.errors import CosimError
     from cosim.language.findings import Severity
+    from cosim.language.lt_syntax import is_hspice
+    from cosim.language.netlist import logical_lines
     from cosim.lint.lt_lint import lint_spice
 
     try:
@@ -271,13 +280,14 @@ def _dialect(path: Path, text: str) -> str:
     except CosimError:
         return ""
     foreign = [f for f in found if f.severity in (Severity.ERROR, Severity.WRONG) and f.rule != "refused"]
-    if not foreign:
+    if not foreign or (only and all(f.rule != only for f in foreign)):
         return ""
     stepped = [f for f in foreign if f.message.startswith(".step ")]
     first, more = foreign[0], f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+    whose = "HSPICE's" if is_hspice(list(logical_lines(text))) else "LTspice's or PSpice's"
     new = path.with_name(f"{path.stem}_ngspice{path.suffix}").name
     return (
-        f"it seems to be LTspice's or PSpice's (line {first.line}: {first.message}{more}): "
+        f"it seems to be {whose} (line {first.line}: {first.message}{more}): "
         f"'cosim lint {path} --fix {new}' writes it for ngspice{', without its .step' if stepped else ''}"
     )
 

@@ -208,6 +208,24 @@ def assignments(text: str, start: int = 0) -> Iterator[ExpressionSpan]:
         yield _unbracketed(text, match.end(), end, match[1])
 
 
+def apart(line: Line) -> list[Line]:
+    """A ``.param`` card that defines functions among other things, as a card for each function and one for the rest."""
+    if line.card not in (".param", ".params", ".para"):
+        return [line]
+    spans = list(assignments(line.text, len(line.card)))
+    if len(spans) < 2 or not any("(" in span.key for span in spans):
+        return [line]
+    begins = [line.text.rindex(span.key, 0, span.start) for span in spans]
+    found: list[str] = []
+    for span, begin, end in zip(spans, begins, [*begins[1:], len(line.text)], strict=True):
+        piece = line.text[begin:end].strip()
+        if "(" in span.key or not found or "(" in found[-1].partition("=")[0]:
+            found.append(f"{line.text[: len(line.card)]} {piece}")
+        else:
+            found[-1] += f" {piece}"
+    return [Line(text, line.where) for text in found]
+
+
 def _nested(text: str, start: int, position: int) -> bool:
     part = text[start:position]
     return part.count("{") > part.count("}") or part.count("(") > part.count(")") or part.count("'") % 2 == 1
