@@ -29,7 +29,7 @@ LIMIT = (
 USUAL_PULSES = 500
 PULSES = (
     f"Held-out pulses of the certificate; default: {USUAL_PULSES}, of a neuron 4500, half of them in trains of a "
-    "hundred and half in short ones, which its prediction intervals take."
+    "hundred and half in short ones, which its prediction intervals take; of a filter in trains of 25 spikes."
 )
 REFERENCE = (
     "Parameter set of the device that answers, e.g. the one that was measured; default: the surrogate's own set, whose "
