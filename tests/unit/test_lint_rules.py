@@ -113,8 +113,8 @@ LTSPICE = {
     "card": ".step param r 1 2 1\n",
     "tran": ".tran 0 1u startup\n",
     "stop": ".tran 1u\n",
-    "measure": ".tran 1n 1u\n.meas tran x FIND V(b) AT 5n\n",
-    "unmeasured": ".noise V(b) V1 dec 1 1 10\n.meas noise x FIND V(b) AT 5n\n",
+    "measure": ".tran 1n 1u\n.meas tran x FIND V(a) AT 5n\n",
+    "unmeasured": ".noise V(a) V1 dec 1 1 10\n.meas noise x FIND V(a) AT 5n\n",
     "unread": SUB.format("B1 p n I=V(p,n)*[2]"),
 }
 SOUND_SUB = SUB.format("B1 p n I=V(p,n)*{g}*(1 - pow(2*V(x) - 1, 2*2))\nC1 x 0 1n\n.ic V(x)=0.5").replace(
