@@ -341,24 +341,37 @@ class Walk:
         return constant(value, self.module) or not (from_states or self._slopes.moves(value))
 
     def _follow(self, statement: Statement, target: str, value: Expr, bounds: list[tuple[Expr, bool]]) -> bool:
-        """``x = max(x, v)``: a state that goes to ``v`` at once where that is larger."""
-        if value.op != "call" or value.name not in ("max", "min") or len(value.args) != 2:
+        """``x = max(x, v)``, ``x = c ? v : x``: a state that goes to ``v`` at once, in some cases."""
+        of = self._candidates[target]
+        chosen = (value.op == "cond" or value.name in ("max", "min")) and not self._free(value)
+        slope = self._goes(value, of) if chosen else None
+        if slope is None:
             return False
-        for own, other in (value.args, value.args[::-1]):
-            of = self._state(own)
-            if of and self._free(other):
-                for bound, upper in bounds:
-                    self.states[of].bound(self.model, bound, upper=upper)
-                limit, held = self._slopes.text(other), self._held(of)
-                before = self._slopes.dual(own)[1]
-                if before == UNKNOWN:
-                    return False
-                sign = ">" if value.name == "max" else "<"
-                slope = f"(({limit}) {sign} {held} ? (({limit}) - {held})/{self.fast} : {before})"
-                self._grow(statement, target, of, slope, of)
-                self.resets.add(of)
-                return True
-        return False
+        for bound, upper in bounds:
+            self.states[of].bound(self.model, bound, upper=upper)
+        self._grow(statement, target, of, slope, of)
+        self.resets.add(of)
+        return True
+
+    def _goes(self, value: Expr, of: str) -> str | None:
+        """The slope of the state ``of`` where it becomes ``value``; None where that is neither it nor free of it."""
+        held = self._held(of)
+        if self._state(value) == of:
+            slope = self._slopes.dual(value)[1]
+            return None if slope == UNKNOWN else slope
+        if self._free(value):
+            return f"(({self._slopes.text(value)}) - {held})/{self.fast}"
+        if value.op == "cond":
+            first, second = (self._goes(arg, of) for arg in value.args[1:])
+            return None if first is None or second is None else f"(({self._asked(value.args[0])}) ? {first} : {second})"
+        if value.op == "call" and value.name in ("max", "min") and len(value.args) == 2:
+            sign = ">" if value.name == "max" else "<"
+            for own, other in (value.args, value.args[::-1]):
+                before = self._goes(own, of) if self._state(own) == of and self._free(other) else None
+                if before is not None:
+                    limit = self._slopes.text(other)
+                    return f"(({limit}) {sign} {held} ? (({limit}) - {held})/{self.fast} : {before})"
+        return None
 
     def _reset(self, statement: Statement, target: str) -> None:
         """Write a state that is set at once as one that goes there fast."""

@@ -122,6 +122,18 @@ def test_strings_vary_in_corners_plans_and_on_the_command_line(
     assert found == pytest.approx({"linear": -8e-3, "square": -64e-3})
 
 
+def test_a_page_draws_the_corner_that_fails_and_the_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bench(tmp_path, "")
+    failing = VARIED.replace('min = "-1 A"', 'min = "-10 mA"')
+    samples = "[monte_carlo]\nsamples = 4\ndevices.dut.g = { relative = 0.01 }\n"
+    path.write_text(path.read_text().replace("[analysis]", failing) + samples)
+    assert main(["validate", str(path), "--html", str(tmp_path / "v.html")]) == 1
+    assert "fail" in capsys.readouterr().out
+    captions = re.findall(r'<img alt="([^"]*)"', (tmp_path / "v.html").read_text(encoding="utf-8"))
+    assert any("at the corner squared, which fails" in caption for caption in captions)
+    assert any("i of b in Monte Carlo: yield" in caption for caption in captions)
+
+
 @pytest.mark.parametrize(
     ("grid", "said"),
     [

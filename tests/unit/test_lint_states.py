@@ -167,6 +167,7 @@ LATCHES = {
         "integer on;\nreal v, up, down;",
         "v = V(p, n);\nup = v - 0.7;\ndown = v + 0.5;\n@(cross(up, +1)) on = 1;\n@(cross(down, -1)) on = 0;",
     ),
+    "a choice that may be itself": switch("integer on;", "on = (V(p, n) > 0.7) ? 1 : (V(p, n) < -0.5) ? 0 : on;"),
     "a copy of the event": switch(
         "integer high, on;",
         "@(above(V(p, n) - 0.7)) high = 1;\n@(cross(V(p, n) - 0.7, -1)) high = 0;\n"
@@ -176,7 +177,7 @@ LATCHES = {
 
 
 @pytest.mark.parametrize("name", LATCHES)
-def test_events_that_set_constants_are_a_latch(name: str) -> None:
+def test_what_is_set_to_constants_is_a_latch(name: str) -> None:
     text, left = fixed(LATCHES[name])
     assert left == ()
     assert "@(cross" not in text
