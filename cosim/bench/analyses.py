@@ -86,16 +86,21 @@ class Dc(_Analysis):
     step: Number | Volt | Ampere
 
 
+Spacing = Literal["dec", "oct", "lin"]
+
+
 class Ac(_Analysis):
-    """Small-signal response, ``points`` per decade.
+    """Small-signal response.
 
     Args:
-        points: per decade.
+        points: per decade or octave; of a linear sweep, all of them.
+        spacing: of the frequencies: by decade, by octave, or linear.
         start, stop: of the frequency.
     """
 
     kind: Literal["ac"]
     points: int = Field(default=20, gt=0)
+    spacing: Spacing = "dec"
     start: Hertz
     stop: Hertz
 
@@ -107,7 +112,8 @@ class Noise(_Analysis):
     Args:
         output: the voltage, ``v(out)`` or ``v(a,b)``.
         source: the input's element.
-        points: per decade.
+        points: per decade or octave; of a linear sweep, all of them.
+        spacing: of the frequencies: by decade, by octave, or linear.
         start, stop: of the frequency.
     """
 
@@ -115,6 +121,7 @@ class Noise(_Analysis):
     output: str = Field(pattern=_VOLTAGE)
     source: str = Field(pattern=_ELEMENT)
     points: int = Field(default=20, gt=0)
+    spacing: Spacing = "dec"
     start: Hertz
     stop: Hertz
 
@@ -144,7 +151,8 @@ class Sens(_Analysis):
 
 
 class Pz(_Analysis):
-    """Poles and zeros (rad/s) of the transfer function from one pair of nodes to another: ``pole(1)``, ``zero(1)``.
+    """Poles and zeros (rad/s) of the transfer function from one pair of nodes to another: ``re(pole(1))``,
+    ``im(pole(1))``, ``re(zero(1))``.
 
     Args:
         input, output: pairs of nodes.
@@ -183,9 +191,9 @@ def card(entry: Analysis) -> str:
     if isinstance(entry, Dc):
         return f".dc {entry.source} {fmt(entry.start)} {fmt(entry.stop)} {fmt(entry.step)}"
     if isinstance(entry, Ac):
-        return f".ac dec {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
+        return f".ac {entry.spacing} {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
     if isinstance(entry, Noise):
-        span = f"dec {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
+        span = f"{entry.spacing} {entry.points} {fmt(entry.start)} {fmt(entry.stop)}"
         return f".noise {entry.output} {entry.source} {span}"
     if isinstance(entry, Tf):
         return f".tf {entry.output} {entry.source}"

@@ -53,7 +53,9 @@ class BenchReport:
     """Everything that was found about one bench. ``nominal`` is its run as it stands; None where it could not run.
 
     ``seconds`` went by from its start to its verdict, with other benches at work at the same time. ``source`` and
-    ``description`` are the bench's; ``unreadable`` says that ``error`` is about its file.
+    ``description`` are the bench's; ``unreadable`` says that ``error`` is about its file. ``failing`` are the runs
+    of the corners that break a limit; ``samples`` the values (SI) that each limited measure took in Monte Carlo: one of
+    a sample, or the smallest and the largest of several.
     """
 
     bench: str
@@ -65,6 +67,8 @@ class BenchReport:
     source: str = ""
     description: str = ""
     unreadable: bool = False
+    failing: Mapping[str, BenchResult] = field(default_factory=dict)
+    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -259,7 +263,7 @@ def _validate(
     todo = [*(cases[corner].tightened() for corner in repeated), *cases.values()]
     futures = [threads.submit(case.run, simulator, limits=limits) for case in todo]
     try:
-        samples = _samples(bench, simulator, threads, limits)
+        samples, values = _samples(bench, simulator, threads, limits)
     finally:
         found = _gather(futures)
     again: dict[str, BenchResult] = dict(zip(repeated, found, strict=False))
@@ -275,10 +279,12 @@ def _validate(
         error = f"{nominal.result.outcome.value}: {nominal.result.reason}"
     elif absent := [name for name in nominal.missing if name not in bench.file.limits]:
         error = "; ".join(map(nominal.absent, absent))
+    broken = dict.fromkeys(spec.corner for spec in specs if spec.verdict is Verdict.FAIL and spec.corner != NOMINAL)
+    failing = {corner: runs[corner] for corner in broken if runs[corner].result.ok}
     seconds = time.perf_counter() - began
     return BenchReport(
         bench.name, bench.file.title, (*specs, *samples), nominal, error, seconds,
-        bench.file.source, bench.file.description,
+        bench.file.source, bench.file.description, failing=failing, samples=values,
     )  # fmt: skip
 
 
@@ -299,14 +305,16 @@ def _sample(
     return found
 
 
-def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None) -> list[Spec]:
-    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval.
+def _samples(
+    bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor, limits: Limits | None
+) -> tuple[list[Spec], dict[str, tuple[float, ...]]]:
+    """A spec per limit over the samples: the yield, judged by its 95 % Clopper–Pearson interval; the values of each.
 
     Raises `InputError` where samples cannot differ.
     """
     spec = bench.file.monte_carlo
     if spec is None:
-        return []
+        return [], {}
     if not spec.parameters and not spec.devices and not bench.random_lines():
         raise InputError(
             "[monte_carlo] varies nothing, and the netlist has no random functions",
@@ -342,7 +350,8 @@ def _samples(bench: Testbench, simulator: Simulator, threads: ThreadPoolExecutor
         ends = (min(values[name]), max(values[name])) if values[name] else (None, None)
         made = Spec(bench.name, "Monte Carlo", name, verdict, why, unit, low, high, *ends)
         found.append(replace(made, origin=limit.origin, reason=limit.reason))
-    return found
+    scalar = {name: seen[::2] == seen[1::2] for name, seen in values.items()}
+    return found, {name: tuple(seen[::2] if scalar[name] else seen) for name, seen in values.items()}
 
 
 def compare(now: Validation, baseline: Mapping[str, Any], *, tolerance: float = 0.01) -> Validation:

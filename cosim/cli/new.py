@@ -33,8 +33,10 @@ def bench(
     from cosim.bench.from_deck import from_deck
     from cosim.bench.testbench import Testbench
     from cosim.cli.output import advise
-    from cosim.errors import InputError
+    from cosim.cli.run import dialect_of
+    from cosim.errors import InputError, NetlistError
     from cosim.files import write_atomic
+    from cosim.language.netlist import source_text
 
     target = out if out is not None else source.with_suffix(".toml")
     if target.suffix != ".toml":
@@ -43,8 +45,17 @@ def bench(
         raise InputError(f"{target} is not beside {source}", remedy="its includes count from the deck's folder")
     if target.exists():
         raise InputError(f"{target} already exists", remedy="give another name, or remove it")
-    found = from_deck(source, roots=allow or ())
-    Testbench.load(source, allow=allow or ())  # as a bench it is read once before it is written
+    try:
+        found = from_deck(source, roots=allow or ())
+        Testbench.load(source, allow=allow or ())  # as a bench it is read once before it is written
+    except NetlistError as error:
+        if hint := dialect_of(source, source_text(source)):
+            raise NetlistError(
+                error.message, where=error.where, remedy=f"{error.remedy or 'repair it'}; {hint}"
+            ) from None
+        raise
+    if hint := dialect_of(source, source_text(source), runs=True):
+        advise([hint])
     print(write_atomic(target, found.to_toml()))
     advise(found.notes)
     print(f"run it with: cosim run {target}")

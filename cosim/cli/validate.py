@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cosim.report.html import Mark, Report
 
 
+_DRAWN = 3  # corners that fail, of each bench: our choice
 MOVES = "moves: by how much a second run, with tightened tolerances and half the step, changes the measure"
 WHY_WIDTH = 100  # of the table's last column; longer texts stand in full below it
 
@@ -133,6 +134,7 @@ def _show(done: Validation) -> None:
 def _report(done: Validation) -> Report:
     from cosim.bench.validate import NO_LIMITS, Verdict
     from cosim.report.bench_figures import bench_figures
+    from cosim.report.campaign_figures import yield_figure
     from cosim.report.html import Report
 
     page = Report("Validation", f"{len(done.reports)} benches on {done.engine}: {done.summary}.")
@@ -175,4 +177,13 @@ def _report(done: Validation) -> Report:
         if report.nominal is not None and report.nominal.result.ok:
             for name, figure in bench_figures(report.nominal).items():
                 page.figure(figure, f"{name.capitalize()} of {report.bench}, as it stands.")
+        for corner, run in list(report.failing.items())[:_DRAWN]:
+            for name, figure in bench_figures(run).items():
+                page.figure(figure, f"{name.capitalize()} of {report.bench} at the corner {corner}, which fails.")
+        if len(report.failing) > _DRAWN:
+            page.text(f"{len(report.failing) - _DRAWN} further corners that fail are not drawn.")
+        for spec in report.specs:
+            if values := report.samples.get(spec.measure, ()) if spec.corner == "Monte Carlo" else ():
+                figure = yield_figure(values, name=spec.measure, unit=spec.unit, low=spec.low, high=spec.high)
+                page.figure(figure, f"{spec.measure} of {report.bench} in Monte Carlo: {spec.why}.")
     return page

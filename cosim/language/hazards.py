@@ -52,7 +52,7 @@ HSPICE_OPTIONS = _names(
     accurate alt999 alt9999 altcc brief captab ingold lvltim measdgt measfail measform measout nowarn post probe runlvl
     """
 )
-OPTIONS |= HSPICE_OPTIONS
+OPTIONS |= HSPICE_OPTIONS | {"tran_redofactor"}  # VACASK's own: by how much a step has to be too long to be made again
 # Options that end with their circuit (tests run a clean deck before and after each); some of the others stay set in a
 # resident ngspice, interp and cshunt among them, so that such a deck is the last of its process.
 PASSING_OPTIONS = _names(
@@ -96,12 +96,22 @@ _FILE_HINTS = ("file", "process_params", "simulation", "_args", "sim_points", "d
 # the second of them the type. So both have to be plain words here, with blanks between them.
 _MODEL_NAME = re.compile(r"\w[\w.+\-]*", re.ASCII)
 _MODEL = re.compile(rf"\.model\s+({_MODEL_NAME.pattern})\s+([A-Za-z_]\w*)(?=\s|\(|\Z)", re.IGNORECASE | re.ASCII)
-_REMEDIES = {
+_IN_A_PLAN = (
+    "it is HSPICE's: write its changes as corners of a bench or as the grid of a plan (cosim campaign); "
+    "'cosim lint DECK --fix OUT' writes the deck without it"
+)
+REMEDIES = {
     ".para": "write .param: ngspice does not know .params",
     ".csparam": "remove it: only a .control block could read it",
     ".step": "write the values as sweep = { NAME = [...] } in a bench's analysis, or as the grid of a campaign's plan; "
     "'cosim new bench --from DECK' writes such a bench",
+    ".alter": _IN_A_PLAN,
+    ".data": _IN_A_PLAN,
+    ".enddata": _IN_A_PLAN,
+    ".hdl": "make it a device of a bench, [devices.NAME] with verilog_a = the file, and leave the card out",
+    **dict.fromkeys((".protect", ".unprotect", ".prot", ".unprot"), "remove it: encrypted text is not read"),
 }
+_LANGUAGE = re.compile(r"simulator\s+lang\s*=\s*(\w+)", re.IGNORECASE)
 _QUOTED = re.compile(r'=\s*"([^"]*)"')
 _READ_AS_IT_IS = re.compile(r"[a-z0-9_.+\-]+")
 _KEPT = 512  # characters: longer lines are not cached
@@ -175,10 +185,11 @@ def _refuse_line(line: Line, roots: tuple[Path, ...]) -> Line:
     if first == ".":
         card = line.card
         if card not in CARDS:
-            remedy = _REMEDIES.get(card, "remove it")
+            remedy = REMEDIES.get(card, "remove it")
             raise _refused(line, f"card {card} is not among those that describe a circuit or an analysis", remedy)
         rule = _CARD_RULES.get(card)
         return rule(line, roots) if rule is not None else line
+    refuse_language(line)
     if not first.isalpha():
         raise NetlistError(
             f"{text[:60]!r} is neither an element nor a card", where=line.where, remedy="start a comment with '*'"
@@ -190,6 +201,16 @@ def _refuse_line(line: Line, roots: tuple[Path, ...]) -> Line:
             line, f"{text.split()[-1]!r} is not a plain model name", "end the line with the name of its model"
         )
     return line
+
+
+def refuse_language(line: Line) -> None:
+    """Raises `NetlistError` for a line that chooses Spectre's language."""
+    if match := _LANGUAGE.match(line.text):
+        spectre = match[1].lower() != "spice"
+        raise NetlistError(
+            f"{line.text[:60]!r}: {'the language of Spectre' if spectre else 'it changes nothing here'}",
+            where=line.where, remedy="write the netlist in SPICE" if spectre else "remove it",
+        )  # fmt: skip
 
 
 def _file_parameter(text: str) -> re.Match[str] | None:

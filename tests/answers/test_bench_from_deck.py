@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from cosim.bench.from_deck import from_deck
 from cosim.bench.measures.signals import Expression
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.engines.library import find_ngspice
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, UnknownName
 
@@ -37,6 +40,8 @@ DECKS = {
         1e-3,
     ),
     "a response": (RC + ".ac dec 50 1k 10meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 2e-3),
+    "frequencies in a line": (RC + ".ac lin 1001 10k 1meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 1e-6),
+    "frequencies by octave": (RC + ".ac oct 90 10k 1meg\n.meas ac corner when vdb(out)=-3 fall=1\n", 1e-4),
     "phases and parts of a response": (
         RC + ".ac dec 200 1k 10meg\n.meas ac ph find vp(out) at=100k\n.meas ac deg param='ph*57.29577951'\n"
         ".meas ac low min vp(out)\n.meas ac quarter when vp(out)=-0.785398\n.meas ac real find v(out) at=100k\n"
@@ -47,6 +52,29 @@ DECKS = {
     "a phase that jumps from -180 to 180 degrees": (
         RC + "E1 b 0 out 0 1\nR2 b d 1k\nC2 d 0 1n\nE2 e 0 d 0 1\nR3 e f 1k\nC3 f 0 1n\n.ac dec 200 1k 10meg\n"
         ".meas ac late find vp(f) at=1meg\n.meas ac top max vp(f)\n", 2e-3,
+    ),
+    "forms that ngspice computes, of a transient": (
+        "V1 in 0 sin(0 1 100k)\nR1 in out 1k\nC1 out 0 1n\nR2 in late 3k\nC2 late 0 1n\n"
+        ".param lev=0.5 tt=3u lev2={lev/2}\n"
+        ".tran 5n 30u\n.meas tran at2 find v(in) when v(out)=0.5 rise=2\n"
+        ".meas tran meet when v(out)=v(late) cross=last\n"
+        ".meas tran low min_at v(out) from=5u to=12u\n.meas tran high max_at v(out) from=10u to=18u\n"
+        ".meas tran both trig v(out) val=lev td=2u fall=1 targ v(late) val={lev2} rise=last\n"
+        ".meas tran named find v(late) at=tt\n.meas tran power find par('v(out)*v(in)') at=3u\n"
+        ".meas tran most max par('v(out)-v(late)')\n.meas tran scaled param='lev*2+named'\n"
+        ".meas tran floor param='floor(2.5)+named'\n.meas tran whole find v(in) at=4u\n"
+        ".meas tran more param='floor(2.5)+whole+lev2'\n.meas tran level when v(out)=lev fall=last\n"
+        ".meas tran part rms v(out) from=tt to='tt+4u'\n.meas tran drawn find i(v1) when v(out)='lev' td=5u\n"
+        ".meas tran later when v(out)=0.5 fall=2 from=10u to=30u\n"
+        ".meas tran begun trig at=1u targ v(out) val=0.5 rise=2\n",
+        5e-3,  # ngspice's windows and extremes stand at its points, 5 ns of 3 us
+    ),
+    "a phase margin and its kin": (
+        RC + ".param lev=-3 half={0.5}\n.ac dec 50 1k 100meg\n.meas ac pm find vp(out) when vdb(out)=-3 fall=1\n"
+        ".meas ac deg param='180+pm*57.29577951'\n.meas ac corner when vdb(out)=lev\n"
+        ".meas ac low min_at vp(out) to=2meg\n"
+        ".meas ac span trig at=1k targ vm(out) val=half fall=1\n",
+        1e-6,
     ),
     "a control block": (RC + ".control\ntran 10n 10u\nmeas tran top max v(out)\nplot v(out)\n.endc\n", 1e-3),
     "options, a temperature and a model file": (
@@ -217,17 +245,17 @@ def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cards", "says"),
     [
-        (".tran 1n 1u\n.meas tran s deriv v(a) at=1n", "a bench has no measure of this form"),
+        (".tran 1n 1u\n.meas tran s deriv v(a) when v(a)=1", "ngspice: function 'deriv' currently not supported"),
+        (".tran 1n 1u\n.meas tran s err1 v(a) v(a)", "ngspice: function 'err1' currently not supported"),
+        (".noise v(a) v1 dec 9 1 9\n.meas noise s max v(a)", "ngspice has no .meas of an analysis noise"),
+        (".tran 1n 1u\n.ac dec 9 1 9\n.meas tran a max v(a)\n.meas ac s param='floor(a)'", "'a' of another analysis"),
         (".tran 1n 1u\n.meas ac s max v(a)", "the deck has no .ac"),
-        (".tran 1n 1u\n.meas tran s max v(a) from=1n td=3n", "'td=3n' has no counterpart"),
-        (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is not a measure above it"),
-        (".tran 1n 1u\n.meas tran s param='floor(1.5)'", "a bench has no function floor()"),
-        (".tran 1n 1u\n.meas tran s param='2^3^2'", "powers follow each other without brackets"),
+        (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is neither a measure above it nor a parameter"),
         (".tran 1n 1u\n.meas tran s param='(1'", "brackets that are not closed"),
         (".tran 1n 1u\n.meas tran s param='1+'", "its formula is not read"),
-        (".tran 1n 1u\n.meas tran s param '(1+2)'", "its formula is not read"),
+        (".tran 1n 1u\n.meas tran s param '(1+2)'", "not in ngspice's form"),
         (".tran 1n 1u\n.dc v1 0 1 0.1 v2 0 1 0.1", "sweeps one source"),
-        (".tran 1n 1u\n.ac lin 10 1 10", "by decade"),
+        (".tran 1n 1u\n.ac 10 1 10", "frequencies are dec, oct or lin"),
         (".tran 1n 1u\n.step v1 0 1 1", "only '.step param"),
         (".tran 1n 1u\n.step param q list 1 2", "'q' is left out"),
         (".tran 1n 1u\n.options autostop", "option 'autostop' is left out"),
@@ -242,9 +270,149 @@ def test_what_a_bench_cannot_hold_is_said(cards: str, says: str, tmp_path: Path)
     assert f"# {found.notes[0]}" in found.to_toml()
 
 
-@pytest.mark.parametrize("cards", [".tran 1n 1u uic", ""])
+def test_a_difference_is_measured_that_ngspice_has_not(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 1\nR1 a b 1k\nR2 b 0 3k\n.tran 1n 1u\n.meas tran s find v(a,b) at=1n\n.end\n")
+    assert from_deck(deck).tables["measures"]["s"] == {
+        "kind": "at", "of": "v(a,b)", "at": 1e-9, "analysis": "tran", "unit": "V",
+    }  # fmt: skip
+    assert from_deck(deck).notes == []
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n.meas tran s max v(a)\n.meas tran s min v(a)\n"
+        ".meas tran s max v(a)\n.meas tran when when v(a)=s\n.end\n"
+    )
+    bench = Testbench.load(deck)
+    assert list(bench.file.measures) == ["s", "s_2"]
+    left, renamed = bench.left
+    assert renamed == "line 6: '.meas tran s min v(a)' is measure 's_2', as its name is taken"
+    assert left.endswith("'s' is a measure, which only param= may name")
+
+
+def test_a_message_names_the_line_of_the_deck(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 1\n\nR1 a 0 {nobody}\n.tran 1n 1u\n.meas tran s max v(a)\n.end\n")
+    assert f"{deck}:4: " in Testbench.load(deck).run(simulator).result.reason
+    deck.write_text("a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n.meas tran s max v(b)\n.end\n")
+    assert f"{deck}:5: unknown vector 'v(b)'" in Testbench.load(deck).run(simulator).result.reason
+
+
+def test_a_window_beyond_the_run_ends_with_it(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 ac 1\nR1 a 0 1k\n.ac dec 9 10 1k\n.meas ac s rms v(a) from=1 to=500\n.end\n")
+    given = from_deck(deck).tables["measures"]["s"]
+    assert (given.get("start"), given["stop"]) == (None, 500.0)
+
+
+SMALL = """noise and the rest
+V1 in 0 dc 1 ac 1
+R1 in mid 1k
+R2 mid 0 1k
+C1 mid 0 1n
+E1 e 0 mid 0 1
+R3 e out 1k
+C2 out 0 1n
+R4 out x 2k
+C3 x 0 1n
+.noise v(mid) v1 dec 50 1 10g
+.tf v(mid) v1
+.sens v(mid)
+.pz in 0 out 0 vol pz
+.print noise onoise_total
+.meas noise band integ onoise_spectrum from=1k to=500k
+.meas noise input_noise integ inoise_spectrum
+.meas noise density find inoise_spectrum at=1k
+.meas noise corner when onoise_spectrum=2e-9 fall=1
+"""
+
+
+@pytest.mark.spice
+def test_noise_transfer_sensitivities_and_poles_of_a_deck(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(SMALL)
+    done = Testbench.load(deck).run(simulator)
+    assert not done.missing, done.missing
+    assert done.bench.left == ("analysis 'pz': its zeros are a measure of kind 'zero-frequencies', where it has any",)
+    found = {name: measured.values for name, measured in done.measures.items()}
+    boltzmann, kelvin = 1.380649e-23, 300.15
+    white, pole = np.sqrt(4.0 * boltzmann * kelvin * 500.0), 1.0 / (2.0 * np.pi * 500.0 * 1e-9)
+    # R3 and C2 with R4 and C3 behind them: s^2 + s (1/R3C2 + 1/R4C2 + 1/R4C3) + 1/(R3C2R4C3) = 0
+    behind = -np.roots([1.0, 1e6 + 0.5e6 + 0.5e6, 0.5e12])
+    # ngspice takes the gain of one end of each step in frequency, which is 4.7 % wide; the spectrum has it at each
+    assert found.pop("inoise_total") == pytest.approx([2.0 * white * 1e5], rel=10.0 ** (1 / 50) - 1.0)
+    assert found.pop("input_noise") == pytest.approx([2.0 * white * 1e5], rel=1e-6)
+    assert found.pop("poles") == pytest.approx(np.sort([pole, *(behind / 2.0 / np.pi)]), rel=1e-6)
+    wanted = {
+        "onoise_total": np.sqrt(boltzmann * kelvin / 1e-9), "transfer_function": 0.5,
+        "output_impedance": 500.0, "input_impedance": 2e3, "d_v1": 0.5, "d_r1": -0.25e-3, "d_r2": 0.25e-3, "d_r3": 0.0,
+        "d_r4": 0.0, "rightmost": -min(behind), "density": 2.0 * white,
+        "band": white * np.sqrt(pole * (np.arctan(5e5 / pole) - np.arctan(1e3 / pole))),
+        "corner": pole * np.sqrt((white / 2e-9) ** 2 - 1.0),
+    }  # fmt: skip
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name] == pytest.approx([value], rel=1e-3, abs=1e-9), name
+
+
+@pytest.mark.spice
+def test_a_kept_deck_measures_a_phase_in_batch_mode(tmp_path: Path) -> None:
+    """Without a vector that is asked for otherwise, ngspice -b keeps no data for it."""
+    deck, program = tmp_path / "deck.cir", find_ngspice()
+    assert program is not None
+    deck.write_text(f"a response\n{RC}.ac dec 50 1k 10meg\n.meas ac ph find vp(out) when vdb(out)=-3\n.end\n")
+    assert main(["run", str(deck), "-o", str(tmp_path / "out")]) == 0
+    done = subprocess.run(
+        [program, "-n", "-b", "deck.cir"], cwd=tmp_path / "out", capture_output=True, text=True, timeout=60, check=False
+    )
+    found = re.search(r"^ph\s+=\s+(\S+)", done.stdout, re.MULTILINE)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) == pytest.approx(-np.arccos(10.0 ** (-3.0 / 20.0)), rel=1e-3)
+
+
+KEPT = ("max v(a) from=1n td=3n", "find v(a) when v(a)=v(b) cross=last", "param='floor(1.5)'")
+
+
+@pytest.mark.parametrize("card", KEPT)
+def test_a_form_that_a_bench_has_not_stays_as_it_is(card: str, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(f"a deck\nV1 a 0 1\nR1 a b 1k\nR2 b 0 1k\n.tran 1n 1u\n.meas tran S {card}\n.end\n")
+    bench = Testbench.load(deck)
+    assert bench.left == ()
+    assert bench.file.measures["s"].model_dump()["card"] == card
+    rows = bench.deck().text.splitlines()
+    assert rows.index(f".meas tran s {card}") > rows.index(next(row for row in rows if row.startswith(".tran")))
+
+
+@pytest.mark.spice
+def test_a_measure_of_another_engine_gives_its_reason(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "a deck\nV1 a 0 1\nR1 a b 1k\nR2 b 0 1k\n.tran 1n 100n 50n\n.meas tran s when v(a)=v(b) cross=last\n.end\n"
+    )
+    bench = Testbench.load(deck)
+    assert bench.file.measures["s"].model_dump()["card"].endswith("cross=last from=5.0000000000000004e-08")
+    assert bench.run(simulator).missing["s"] == "out of interval"
+
+
+def test_measures_of_the_analysis_that_ngspice_leaves_out_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "a deck\nV1 a 0 dc 1 ac 1\nR1 a b 1k\nC1 b 0 1n\n.tran 1n 100n\n.ac dec 9 1k 1meg\n.meas tran s max v(b)\n"
+        ".meas ac t max v(b)\n.meas ac u min v(b)\n.end\n"
+    )
+    assert main(["run", str(deck)]) != 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert ".meas t, .meas u: ngspice measures one analysis of a deck, not .ac here" in said
+
+
+@pytest.mark.parametrize("cards", [".tran 1n 1u uic", ".dc v1 0 1 0.1 v2 0 1 0.1"])
 def test_a_deck_that_is_not_a_bench(cards: str, tmp_path: Path) -> None:
     deck = tmp_path / "deck.cir"
     deck.write_text(f"a deck\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
-    with pytest.raises(InputError, match=r"operating point|no analysis"):
+    with pytest.raises(InputError, match=r"operating point|no analysis that a bench has: line 4: .*sweeps one source"):
         from_deck(deck)

@@ -13,7 +13,6 @@ run that was stopped goes on, and a part is made anew where the code of surrogat
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import resource
@@ -22,7 +21,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +42,6 @@ from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learn import design, learn
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import SpikeTrain
 from cosim.surrogate.neuron_bench import TRAINS, NeuronBench, TrainedNeuron, train_neuron
 from cosim.surrogate.neuron_trains import random_spikes
 
@@ -122,27 +119,9 @@ def step_seconds(surrogate: Surrogate) -> float:
     return seconds_per_step(surrogate)
 
 
-class Kept(NeuronBench):
-    """A neuron whose trains are kept in `folder` as they come."""
-
-    def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
-        """As `NeuronBench.record`, once for each deck, engine and train."""
-        digest = hashlib.sha256(f"{self.netlist()} {simulator.version()}".encode() + inputs.tobytes())
-        path = folder() / f"train-{digest.hexdigest()[:32]}.npz"
-        if path.is_file():
-            with np.load(path) as stored:
-                given: dict[str, Any] = {name: x if x.ndim else float(x) for name, x in stored.items()}
-            return SpikeTrain(**given)
-        made, data = super().record(inputs, simulator), io.BytesIO()
-        np.savez(data, **{name: column for name, column in vars(made).items() if column is not None})
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data.getvalue())
-        return made
-
-
 def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     """A neuron of `NEURONS`, and what it reaches."""
-    made = train_neuron(Kept.load(NEURONS[name]), simulator, seed=NEURON_SEED)
+    made = train_neuron(replace(NeuronBench.load(NEURONS[name]), kept=folder()), simulator, seed=NEURON_SEED)
     certificate = made.surrogate.certificate
     assert certificate is not None
     found: Figures = {f"{name}_f1": round(1.0 - certificate.errors["spikes"].max, 4)}
