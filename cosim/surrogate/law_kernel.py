@@ -25,7 +25,7 @@ from cosim.errors import EmitError, FitError, InputError
 from cosim.packages import optional
 from cosim.surrogate.bases import Polynomial, Spline
 from cosim.surrogate.correction import orders
-from cosim.surrogate.filter import NEWTON, SMALLEST, SOLVED, TURN, FilterLaw
+from cosim.surrogate.filter import NEWTON, SMALLEST, TURN, FilterLaw
 from cosim.surrogate.learned import Law
 from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.neuron_kernel import GUIDES, STEPS, Store, TracedFlow, TracedLaw, TracedTable
@@ -35,7 +35,8 @@ from cosim.surrogate.pulse_vectors import REGISTER, compiled, law_text, workspac
 NEEDED = "a compiled law of a circuit"
 FEW = 32  # neurons of a block: its hundreds of slots stay within a second-level cache
 MANY, ROOM = 256, REGISTER  # filters of a block, and between its slots (`pulse_vectors.STRIDE`)
-SOLVED_SINGLE = 1e-4  # as `SOLVED`, in single precision: the error is the square of a step
+# As `cosim.surrogate.filter.SOLVED`: what is left after a step is as its square, which is rounding then.
+ENOUGH: Mapping[str, float] = MappingProxyType({"float64": 1e-7, "float32": 1e-4})
 WORTH_A_THREAD = 2048
 ALL = Node("name", "table0")
 Range = tuple[float, float]
@@ -255,7 +256,7 @@ class _Filters:
         self.slots = max(slots + ahead for (_, slots), ahead in zip(parts, (0, 3, 0), strict=True)) * (MANY + ROOM)
         numbers = (np.concatenate(store.parts).tobytes(),)
         self.driver = _filters(*(compiled(text, dtype, numbers) for text, _ in parts))
-        self.solved = SOLVED if dtype == "float64" else SOLVED_SINGLE
+        self.solved = ENOUGH[dtype]
 
     def run(self, given: tuple[Array, ...], found: tuple[Array, ...], work: Array, first: int, last: int) -> None:
         """As `Kernel.run`."""
