@@ -4,7 +4,7 @@ The law is called with recording operands, as a pulse is, and becomes a sequence
 (`cosim.surrogate.pulse_vectors`). The states are held within their bounds there too, and what comes out is written
 where it is wanted: a step makes no array of its own.
 
-A filter's law is turned round by Newton's method: a text begins, one is a step, which a block repeats until all of it
+A filter's law is turned round by Halley's method: a text begins, one is a step, which a block repeats until all of it
 is solved, and one ends. The answer is the law's to rounding, but for a neuron whose spike falls on its next input
 within rounding.
 """
@@ -35,8 +35,8 @@ from cosim.surrogate.pulse_vectors import REGISTER, compiled, law_text, workspac
 NEEDED = "a compiled law of a circuit"
 FEW = 32  # neurons of a block: its hundreds of slots stay within a second-level cache
 MANY, ROOM = 256, REGISTER  # filters of a block, and between its slots (`pulse_vectors.STRIDE`)
-# As `cosim.surrogate.filter.SOLVED`: what is left after a step is as its square, which is rounding then.
-ENOUGH: Mapping[str, float] = MappingProxyType({"float64": 1e-7, "float32": 1e-4})
+# As `cosim.surrogate.filter.SOLVED`: what is left after a step is as its third power, which is rounding then.
+ENOUGH: Mapping[str, float] = MappingProxyType({"float64": 2e-5, "float32": 3e-3})
 WORTH_A_THREAD = 2048
 ALL = Node("name", "table0")
 Range = tuple[float, float]
@@ -241,7 +241,10 @@ class _Filters:
             left = given["gap"] * np.exp(given["y"])
             now = np.maximum(given["end"] - left, 1e-30)
             value = -(1.0 + given["a"]) * given["y"] + given["a"] * np.log(now / given["held"]) - given["time"]
-            step = value / (-(1.0 + given["a"]) - given["a"] * left / now)
+            share = left / now
+            slope = -(1.0 + given["a"]) - given["a"] * share
+            bend = -given["a"] * share * (1.0 + share)
+            step = 2.0 * value * slope / (2.0 * slope * slope - value * bend)
             stepped = {"y": np.minimum(given["y"] - step, 0.0), "moved": np.abs(step)}
             after = dict(zip(begun, _named(*(f"q{k}" for k in range(1, 7))), strict=True))
             change: Any = after["end"] - after["gap"] * np.exp(after["y"]) - i
