@@ -114,6 +114,18 @@ class Quantity(Table):
         return given
 
 
+def _word(value: Any) -> str:
+    """A value that is not a number, for a parameter of type string."""
+    if not isinstance(value, str) or re.match(r"\s*[-+.]?\d", value) or not _WORD.fullmatch(value):
+        raise ValueError(f"{value!r} is neither a quantity nor a word of letters, digits, blanks and . + - _")
+    return value
+
+
+# What a compiled model may get as a string: nothing that ends one, or that an engine reads differently.
+_WORD = re.compile(r"[A-Za-z_][\w .+-]*", re.ASCII)
+Word = Annotated[str, pydantic.BeforeValidator(_word)]
+
+
 def validate(model: type[Model], data: Any, *, text: str = "", file: Path | None = None, kind: str = "file") -> Model:
     """``data`` as ``model``; the first error as one sentence with its line."""
     try:

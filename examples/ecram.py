@@ -90,9 +90,13 @@ def energy(page: Page) -> None:
 
 
 def build(page: Page) -> None:
-    """All sections."""
-    for section in (device, neurons, energy):
-        section(page)
+    """All sections; the longest unless it has to be quick."""
+    device(page)
+    if page.quick:
+        page.section("Left out: quick").text("Facilitation and excitability of both neurons.")
+    else:
+        neurons(page)
+    energy(page)
 
 
 def main(arguments: list[str] | None = None) -> int:

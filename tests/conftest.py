@@ -17,6 +17,11 @@ import pytest
 if TYPE_CHECKING:
     from cosim.engines.simulator import Simulator
 
+# Before numpy is loaded: there is a process for each core, and the threads of each one's BLAS wait for each other (ten
+# times the time where matrices are small). The command line does the same; a value that the user has set stays.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 # A shell that starts its jobs in the background ignores Ctrl-C for them; tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cosim.bench.foreign import foreign_parameters
+from cosim.bench.foreign import check_string, foreign_parameters, foreign_strings
 from cosim.bench.variation import Adjustable
 from cosim.devices.registry import device as find_device
 from cosim.errors import InputError, UnitError, UnknownName, at
@@ -37,11 +37,14 @@ def check_varied(bench: Testbench) -> None:
             _check_values(bench, name, {key: spread.absolute for key, spread in spreads.items()})
 
 
-def _check_values(bench: Testbench, device: str, values: Mapping[str, Quantity | None]) -> None:
+def _check_values(bench: Testbench, device: str, values: Mapping[str, Quantity | str | None]) -> None:
     """Raises `UnknownName`, `UnitError` for a parameter that the device lacks, or a unit of another dimension."""
     _known(bench, "device", device, bench.file.devices)  # also where no parameter is named
     for key, given in values.items():
         with at(key):
+            if isinstance(given, str):
+                require_string(bench, device, key, given)
+                continue
             unit = adjustable(bench, device, key).unit
             if given is not None and "1" not in (given.unit, unit) and dimension(given.unit)[1] != dimension(unit)[1]:
                 raise UnitError(f"{device}.{key} is in {unit}, not in {given.unit}", remedy=f"write it in {unit}")
@@ -94,6 +97,10 @@ def adjustable(bench: Testbench, device: str, key: str) -> Adjustable:
         return Adjustable(float(values[key]), entry.unit, bounds=entry.bounds)
     with located(bench.source), at("devices", device):
         known = foreign_parameters(device, bench.file.devices[device], bench.folder, roots=bench.roots())
+    if is_string(bench, device, key):
+        raise InputError(
+            f"parameter {key!r} of device {device!r} is a string", remedy='give it words, in corners or a grid: "fast"'
+        )
     _known(bench, f"parameter of device {device!r}", key, known)
     found = known[key]
     if found.integer or found.value is None:
@@ -102,6 +109,36 @@ def adjustable(bench: Testbench, device: str, key: str) -> Adjustable:
             f"parameter {key!r} of device {device!r} {why}",
             remedy="vary another one" if found.integer else f"give it a value: devices.{device}.values.{key}",
         )
+    return found
+
+
+def is_string(bench: Testbench, device: str, key: str) -> bool:
+    """Whether ``key`` is a parameter of type string of a Verilog-A file. Raises what reading the file raises."""
+    use = bench.file.devices.get(device)
+    if use is None or use.verilog_a is None:
+        return False
+    return key in foreign_strings(device, use, bench.folder, roots=bench.roots())
+
+
+def require_string(bench: Testbench, device: str, key: str, word: str) -> None:
+    """Raises `InputError` where a parameter may not be ``word``; `UnknownName`."""
+    _known(bench, "device", device, bench.file.devices)
+    use = bench.file.devices[device]
+    if use.verilog_a is None:
+        raise InputError(f"parameter {key!r} of device {device!r} takes a number", remedy="write a value and its unit")
+    with located(bench.source):
+        check_string(device, use, bench.folder, key, word, roots=bench.roots())
+
+
+def checked(bench: Testbench, device: str, given: Mapping[str, float | str]) -> dict[str, Quantity | str]:
+    """Values (SI) and words of a Verilog-A file's parameters, as its ``values`` are. Raises as `adjustable` does."""
+    found: dict[str, Quantity | str] = {}
+    for key, value in given.items():
+        if isinstance(value, str):
+            require_string(bench, device, key, value)
+            found[key] = value
+        elif device not in bench.sets:
+            found[key] = Quantity(value=value, unit=adjustable(bench, device, key).unit)
     return found
 
 

@@ -144,7 +144,8 @@ class Sens(_Analysis):
 
 
 class Pz(_Analysis):
-    """Poles and zeros (rad/s) of the transfer function from one pair of nodes to another: ``pole(1)``, ``zero(1)``.
+    """Poles and zeros (rad/s) of the transfer function from one pair of nodes to another: ``re(pole(1))``,
+    ``im(pole(1))``, ``re(zero(1))``.
 
     Args:
         input, output: pairs of nodes.

@@ -18,15 +18,16 @@ from cosim.bench.analyses import Analysis, Tran, card
 from cosim.bench.filters import FilterFile, check_filter_entry
 from cosim.bench.maps import MapFile, check_map
 from cosim.bench.measures import registry as measures
+from cosim.bench.measures.cards import MeasCard
 from cosim.bench.measures.kinds import Kind, PointMeasure
 from cosim.bench.measures.loops import LoopArea, Pinch
 from cosim.bench.neurons import NeuronFile, check_neuron_entry
 from cosim.bench.stimulus_kinds import StimulusKind
 from cosim.bench.variation import Corner, MonteCarlo, Trust
-from cosim.errors import InputError, UnitError, UnknownName, at
+from cosim.errors import InputError, NetlistError, UnitError, UnknownName, at
 from cosim.language.instances import assigned
 from cosim.language.netlist import logical_lines
-from cosim.schema import Quantity, Table
+from cosim.schema import Quantity, Table, Word
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # An element whose value is one parameter, and the unit that it has.
@@ -39,18 +40,6 @@ if TYPE_CHECKING:  # a checker cannot read a union out of a tuple
 else:
     Stimulus = Annotated[Union[stimuli.KINDS], Field(discriminator="kind")]  # noqa: UP007
     Measure = Annotated[Union[measures.KINDS], Field(discriminator="kind")]  # noqa: UP007
-
-
-def _word(value: Any) -> str:
-    """A value that is not a number, for a parameter of type string."""
-    if not isinstance(value, str) or re.match(r"\s*[-+.]?\d", value) or not _WORD.fullmatch(value):
-        raise ValueError(f"{value!r} is neither a quantity nor a word of letters, digits, blanks and . + - _")
-    return value
-
-
-# What a compiled model may get as a string: nothing that ends one, or that an engine reads differently.
-_WORD = re.compile(r"[A-Za-z_][\w .+-]*", re.ASCII)
-Word = Annotated[str, pydantic.BeforeValidator(_word)]
 
 
 class DeviceUse(Table):
@@ -319,7 +308,11 @@ class BenchFile(Table):
 
     def _check_assigned(self) -> None:
         """Raises `InputError` for a parameter that the circuit gives too, and which would have no effect."""
-        for name, line in assigned(logical_lines(f"* circuit\n{self.circuit}", has_title=True)):
+        try:
+            lines = logical_lines(f"* circuit\n{self.circuit}", has_title=True)
+        except NetlistError:
+            return  # the run's refusal names the row in the bench's file
+        for name, line in assigned(lines):
             if name in map(str.lower, self.parameters):
                 raise InputError(
                     f"{line.text[:60]!r} sets {name!r} again, so that the bench's parameter has no effect",
@@ -404,6 +397,10 @@ class BenchFile(Table):
         kind = self.plan[self.analysis_of(name)].kind
         if isinstance(measure, Pinch | LoopArea) and kind not in ("tran", "dc"):
             raise InputError(f"measure {name!r}: an {kind} analysis has no loop", remedy="take a tran or dc one")
+        if isinstance(measure, MeasCard) and kind not in ("tran", "dc", "ac"):
+            raise InputError(
+                f"measure {name!r}: ngspice has no .meas of an {kind} analysis", remedy="take another kind"
+            )
         used = getattr(measure, "stimulus", None)
         if used is not None and (used not in self.stimuli or self.stimuli[used].train() is None):
             raise InputError(

@@ -115,6 +115,19 @@ def foreign_parameters(name: str, use: DeviceUse, folder: Path, *, roots: Sequen
     return found
 
 
+def check_string(name: str, use: DeviceUse, folder: Path, key: str, word: str, *, roots: Sequence[Path]) -> None:
+    """Raises `InputError` where parameter ``key`` is not a string that may be ``word``, and as `foreign_model` does."""
+    path, _, module, known = _read(name, use, folder, roots)
+    if key not in known:
+        raise UnknownName(f"parameter of device {name!r}", key, known)
+    _require_kind(known[key], word, f"parameter {key!r} of module {module.name!r} in {path.name}")
+
+
+def foreign_strings(name: str, use: DeviceUse, folder: Path, *, roots: Sequence[Path]) -> frozenset[str]:
+    """The module's parameters of type string. Raises as `foreign_model` does."""
+    return frozenset(key for key, entry in _read(name, use, folder, roots)[3].items() if entry.kind == "string")
+
+
 def _read(
     name: str, use: DeviceUse, folder: Path, roots: Sequence[Path]
 ) -> tuple[Path, Source, Module, dict[str, Declared]]:

@@ -22,20 +22,18 @@ import numpy as np
 from cosim import resources
 from cosim.bench import adjust
 from cosim.bench import file as schema
-from cosim.bench.analyses import SAVED, waveforms
+from cosim.bench.analyses import SAVED
+from cosim.bench.evaluate import cards, evaluated
 from cosim.bench.foreign import foreign_model
 from cosim.bench.from_deck import SUFFIXES, from_deck
 from cosim.bench.maps import check_maps
-from cosim.bench.measured import Measured
-from cosim.bench.measures.kinds import DerivedMeasure, Point, PointMeasure
-from cosim.bench.measures.waveforms import part
+from cosim.bench.measures.waveforms import needed
 from cosim.bench.paths import inside
 from cosim.bench.result import BenchResult, Run, behavioural_names, compiled_name
 from cosim.bench.rows import asked_rows, deck_rows, filled
 from cosim.bench.stimuli import PulseTrain, fmt
 from cosim.bench.units import check_units
 from cosim.bench.variation import Adjustable
-from cosim.devices.base import Array
 from cosim.devices.registry import device as find_device
 from cosim.emit.ngspice import osdi_subcircuit, subcircuit
 from cosim.emit.veriloga import module
@@ -65,7 +63,7 @@ class Testbench:
     """A bench ready to run (module docstring); ``with_`` gives changed copies.
 
     ``seed`` draws the random numbers of the netlist itself; None: its random functions are their means. ``left`` says
-    what a deck has and the bench has not.
+    what a deck has and the bench has not, ``lines`` and ``measured`` are those of the deck, for messages.
 
     >>> bench = cosim.Testbench.load("1t1r_write")
     >>> sorted(bench.sets)
@@ -82,6 +80,8 @@ class Testbench:
     corner: str = ""
     seed: int | None = None
     left: tuple[str, ...] = ()
+    lines: tuple[int | None, ...] = ()
+    measured: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def load(cls, reference: str | Path, *, allow: Sequence[str | Path] = ()) -> Testbench:
@@ -94,7 +94,8 @@ class Testbench:
         if path.suffix.lower() in SUFFIXES:
             deck = from_deck(path, roots=folders)
             file = validate(schema.BenchFile, deck.tables, kind="deck", file=path)
-            bench = cls(file, path.resolve().parent, path.name, allowed=folders, left=tuple(deck.notes))
+            told = {"left": tuple(deck.notes), "lines": deck.lines, "measured": MappingProxyType(deck.measured)}
+            bench = cls(file, path.resolve().parent, path.name, allowed=folders, **told)  # type: ignore[arg-type]
         else:
             if path.suffix != ".toml":
                 path = resources.find("netlists", f"{reference}.toml")
@@ -121,8 +122,12 @@ class Testbench:
 
     @property
     def source(self) -> Path:
-        """The bench's file; None for a bench made in memory."""
-        return self.folder / f"{self.name}.toml"
+        """The bench's file, or the deck."""
+        return self.folder / (self.name if self._is_deck else f"{self.name}.toml")
+
+    @property
+    def _is_deck(self) -> bool:
+        return self.name.lower().endswith(SUFFIXES)
 
     def adjustable(self, device: str, key: str) -> Adjustable:
         """A parameter of one of the bench's devices; see `cosim.bench.adjust.adjustable`."""
@@ -133,7 +138,7 @@ class Testbench:
         *,
         parameters: Mapping[str, float] | None = None,
         devices: Mapping[str, ParameterSet] | None = None,
-        values: Mapping[str, Mapping[str, float]] | None = None,
+        values: Mapping[str, Mapping[str, float | str]] | None = None,
         form: str | None = None,
         options: Mapping[str, float | str] | None = None,
         stimuli: Mapping[str, Mapping[str, Any]] | None = None,
@@ -144,7 +149,8 @@ class Testbench:
         Args:
             parameters: circuit parameters, SI.
             devices: parameter sets by the name of the bench's device.
-            values: of single parameters (SI), by device, over those of its set or of its Verilog-A file.
+            values: of single parameters (SI), by device, over those of its set or of its Verilog-A file; a word for one
+                of type string.
             form: "behavioural" or "verilog-a", for every device.
             options: simulator options over the bench's.
             stimuli: fields of stimuli, e.g. ``{"bl": {"seed": 2, "count": 100}}``.
@@ -181,12 +187,11 @@ class Testbench:
             sets[name] = given if same else given.for_device(sets[name].device)
         own = dict(changed.devices)
         for name, numbers in (values or {}).items():
+            chosen = adjust.checked(self, name, numbers)
             if name in sets:
-                sets[name] = sets[name].with_values(numbers)
+                sets[name] = sets[name].with_values(cast("Mapping[str, float]", numbers))
                 continue
-            numbers_of: dict[str, Quantity | str] = dict(own[name].values)
-            for key, number in numbers.items():
-                numbers_of[key] = Quantity(value=number, unit=self.adjustable(name, key).unit)
+            numbers_of: dict[str, Quantity | str] = {**own[name].values, **chosen}
             own[name] = own[name].model_copy(update={"values": numbers_of})
             changed = changed.model_copy(update={"devices": own})
         return replace(self, file=changed, sets=MappingProxyType(sets))
@@ -223,12 +228,12 @@ class Testbench:
         self._known("corner", name, self.file.corners)
         corner = self.file.corners[name]
         with located(self.source), at("corners", name):
-            sets, values = {}, {}
+            sets, values = {}, dict[str, dict[str, float | str]]()
             for key, given in corner.devices.items():
                 if isinstance(given, str):
                     sets[key] = self.load_set(given, key)
                 else:
-                    values[key] = {name: quantity.value for name, quantity in given.items()}
+                    values[key] = {name: q if isinstance(q, str) else q.value for name, q in given.items()}
             parameters = {key: q.value for key, q in corner.parameters.items()}
             changed = self.varied().with_(parameters=parameters, devices=sets, values=values)
         data = changed.file.model_dump()
@@ -247,7 +252,7 @@ class Testbench:
         parameters = {}
         for name, spread in spec.parameters.items():
             parameters[name] = spread.draw(self.file.parameters[name].value, rng)
-        values: dict[str, dict[str, float]] = {}
+        values: dict[str, dict[str, float | str]] = {}
         for name, spreads in spec.devices.items():
             values[name] = {}
             for key, spread in spreads.items():
@@ -287,10 +292,8 @@ class Testbench:
         """Vectors with the keys of what asks for them."""
         wanted = [(vector.lower(), ("save",)) for vector in self.file.save]
         own = [name for name in self.file.measures if self.file.analysis_of(name) == analysis]
-        return (
-            *wanted,
-            *((part(v)[1].lower(), ("measures", name)) for name in own for v in self.file.measures[name].vectors()),
-        )
+        named = ((name, vector) for name in own for vector in self.file.measures[name].vectors())
+        return (*wanted, *((vector, ("measures", name)) for name, of in named for vector in needed(of)))
 
     def points(self, analysis: str) -> list[dict[str, float]]:
         """The values of the swept parameters, point by point."""
@@ -325,7 +328,8 @@ class Testbench:
         with located(self.source):
             circuit, rows = self._circuit()
         before = sum(text.count("\n") + 1 for text in lines)
-        lines += [circuit, self.file.card(analysis), ".end"]
+        measured = cards(self, analysis)
+        lines += [circuit, self.file.card(analysis), *measured.values(), ".end"]
         save = self.vectors(analysis) if self.file.plan[analysis].kind in SAVED else ()
         if compiled:
             save += tuple(other for name in save if (other := compiled_name(name)))
@@ -336,25 +340,40 @@ class Testbench:
             options=MappingProxyType({**STANDARD, **self.file.options}),
             roots=self.roots(),
             source=self.source,
-            rows=self._rows(rows, before=before, analysis=analysis),
+            rows=self._rows(rows, before=before, analysis=analysis, measures=tuple(measured)),
             devices=MappingProxyType({name: self.sets[name].device for name in uses}),
-            asked=asked_rows(self.source, self._asked(analysis)),
+            asked=self._asked_rows(analysis),
             bench=True,
             seed=self.seed,
         )
 
-    def _rows(self, rows: list[int], *, before: int, analysis: str) -> tuple[int | None, ...]:
+    def _asked_rows(self, analysis: str) -> Mapping[str, int]:
+        if not self._is_deck:
+            return asked_rows(self.source, self._asked(analysis))
+        places = ((vector, self.measured.get(keys[-1])) for vector, keys in self._asked(analysis))
+        return {vector: line for vector, line in places if line is not None}
+
+    def _rows(
+        self, rows: list[int], *, before: int, analysis: str, measures: tuple[str, ...]
+    ) -> tuple[int | None, ...]:
         """The line of the bench's file for each row of a deck; where a corner chose a section, that of the corner."""
+        if self._is_deck:
+            own = [self.lines[row] if self.lines else None for row in rows]
+            return (*[None] * before, *own, None, *(self.measured.get(name) for name in measures))
         found = deck_rows(self.source, self.file.circuit, before=before, rows=rows, analysis=analysis)
+        if found and measures:
+            places = asked_rows(self.source, tuple((name, ("measures", name)) for name in measures))
+            found = (*found, *(places.get(name) for name in measures))
         chosen = self.file.corners[self.corner].sections if self.corner in self.file.corners else {}
         if not chosen or not found:
             return found
         lines = enumerate(self.file.circuit.strip().split("\n"))
-        places = {number: name for number, line in lines for name in chosen if f"{{section.{name}}}" in line}
-        keys = tuple((str(number), ("corners", self.corner, "sections", name)) for number, name in places.items())
+        chosen_by = {number: name for number, line in lines for name in chosen if f"{{section.{name}}}" in line}
+        keys = tuple((str(number), ("corners", self.corner, "sections", name)) for number, name in chosen_by.items())
         instead = asked_rows(self.source, keys)
-        own = (instead.get(str(row), line) for row, line in zip(rows, found[before:-1], strict=True))
-        return (*found[:before], *own, found[-1])
+        end = before + len(rows)
+        chosen_rows = (instead.get(str(row), line) for row, line in zip(rows, found[before:end], strict=True))
+        return (*found[:before], *chosen_rows, *found[end:])
 
     def values(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
         """The circuit's parameters (SI) in one run."""
@@ -368,14 +387,6 @@ class Testbench:
         """The unit of each of the circuit's parameters, those taken from devices included."""
         found = {name: entry.unit for name, entry in self.file.parameters.items()}
         return found | {name: adjust.taken(self, name)[1] for name in self.file.from_devices}
-
-    def _known_to_measures(self, analysis: str, *, point: Mapping[str, float]) -> dict[str, float]:
-        """The circuit's parameters, and every parameter of its devices as ``device.parameter`` (SI)."""
-        devices = {f"{name}.{key}": value for name, used in self.sets.items() for key, value in used.resolved().items()}
-        for name, use in self.file.devices.items():
-            numbers = {key: given for key, given in use.values.items() if not isinstance(given, str)}
-            devices |= {f"{name}.{key}": quantity.value for key, quantity in numbers.items()}
-        return devices | self.values(analysis, point=point)
 
     def _circuit(self) -> tuple[str, list[int]]:
         """The circuit with its stimuli, and the line of the bench's own text that each of its rows came from."""
@@ -454,42 +465,5 @@ class Testbench:
         )
         if not all(run.result.ok for run in runs):
             return BenchResult(self, runs, MappingProxyType({}))
-        done, missing = self._measures(runs)
+        done, missing = evaluated(self, runs)
         return BenchResult(self, runs, MappingProxyType(done), MappingProxyType(missing))
-
-    def _measures(self, runs: tuple[Run, ...]) -> tuple[dict[str, Measured], dict[str, str]]:
-        """Every measure that can be computed, and why the others cannot."""
-        found: dict[str, Array] = {}
-        done: dict[str, Measured] = {}
-        missing: dict[str, str] = {}
-        trains = self.trains()
-        for name, entry in self.file.measures.items():
-            analysis = self.file.analysis_of(name)
-            own = [run for run in runs if run.analysis == analysis]
-            swept = {key: np.array([run.point[key] for run in own]) for key in own[0].point}
-            try:
-                if isinstance(entry, DerivedMeasure):
-                    values = np.atleast_1d(np.asarray(entry.combine(found, swept), dtype=float))
-                else:
-                    plan, seen, known = self.file.plan[analysis], entry.vectors(), self._known_to_measures
-                    points = [
-                        Point(waveforms(plan, run.result, seen), known(analysis, point=run.point), trains)
-                        for run in own
-                    ]
-                    rows = [np.atleast_1d(np.asarray(cast(PointMeasure, entry).evaluate(p), float)) for p in points]
-                    if len({row.size for row in rows}) > 1:
-                        raise InputError("its number of values differs from point to point", remedy="measure a number")
-                    values = np.stack(rows)
-            except InputError as error:
-                needs = error.name if isinstance(error, UnknownName) and isinstance(entry, DerivedMeasure) else ""
-                missing[name] = f"it needs {needs}: {missing[needs]}" if needs in missing else str(error)
-                continue
-            found[name] = values
-            limit = self.file.limits.get(name)
-            per_point = values.size // len(own) if values.ndim == 2 else 0
-            coordinates = {key: np.repeat(column, per_point) for key, column in swept.items()} if per_point else {}
-            if not per_point and values.size == len(own):
-                coordinates = swept
-            low, high = limit.span(entry.unit) if limit else (None, None)
-            done[name] = Measured(values.ravel(), entry.unit, low, high, MappingProxyType(coordinates))
-        return done, missing

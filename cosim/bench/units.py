@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cosim.bench.testbench import Testbench
 
 _VECTOR = re.compile(r"([vi])\(([^()]*)\)")
+# The input of a noise analysis is a voltage or a current.
+_OF_ANALYSES = {"onoise_total": Dimension(("V",)), "inoise_total": Dimension(("V", "A"), sure=False)}
 _ROWS = re.MULTILINE | re.IGNORECASE
 # Keys of measures: places on the analysis's coordinate, and levels with the key of their vector.
 _PLACES = ("start", "stop", "at", "after", "before")
@@ -115,7 +117,7 @@ def measured(bench: Testbench) -> Iterator[tuple[str, Kind, Known, Dimension | U
             return Dimension(("1",), sure=False)  # dB, degrees
         match = _VECTOR.fullmatch(name.strip().lower())
         if match is None:
-            return UNKNOWN
+            return _OF_ANALYSES.get(name.strip().lower(), Dimension(("Ohm",)) if "_impedance" in name else UNKNOWN)
         path, _, node = match[2].rpartition(".")
         if not path and lacks(node):
             return Dimension(("V", "A"), sure=False)  # one that the circuit lacks is reported by the run

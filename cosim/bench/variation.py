@@ -13,7 +13,7 @@ import pydantic
 from pydantic import Field
 
 from cosim.errors import InputError
-from cosim.schema import Number, Quantity, Table
+from cosim.schema import Number, Quantity, Table, Word
 from cosim.statistics.spread import Spread
 
 
@@ -35,13 +35,13 @@ class Corner(Table):
     Args:
         temperature: of the simulator, in °C.
         parameters: of the circuit.
-        devices: a parameter set by device, or a table of values of its parameters.
+        devices: a parameter set by device, or a table of values of its parameters; a string for one of type string.
         sections: of libraries, by the bench's name for them.
     """
 
     temperature: float | None = Field(default=None, gt=-273.15)
     parameters: dict[str, Quantity] = Field(default_factory=dict)
-    devices: dict[str, str | dict[str, Quantity]] = Field(default_factory=dict)
+    devices: dict[str, str | dict[str, Quantity | Word]] = Field(default_factory=dict)
     sections: dict[str, str] = Field(default_factory=dict)
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+from cosim.bench import adjust
 from cosim.bench.testbench import STANDARD, Testbench
 from cosim.errors import InputError, UnknownName
 
@@ -48,6 +49,17 @@ def nominal(bench: Testbench, address: str) -> tuple[float, str]:
     return _number(address, options[parts[1]]), "1"
 
 
+def is_string(bench: Testbench, address: str) -> bool:
+    """Whether an address is a parameter of type string of the user's own Verilog-A."""
+    parts = split(address)
+    return parts[0] == "devices" and adjust.is_string(bench, parts[1], parts[2])
+
+
+def unit_of(bench: Testbench, address: str) -> str:
+    """The unit of an address; "" for a string."""
+    return "" if is_string(bench, address) else nominal(bench, address)[1]
+
+
 def bounds(bench: Testbench, address: str) -> tuple[float, float]:
     """The bounds (SI, inclusive) that a value of this address has to keep; infinite but for a device's parameter."""
     parts = split(address)
@@ -56,16 +68,19 @@ def bounds(bench: Testbench, address: str) -> tuple[float, float]:
     return bench.adjustable(parts[1], parts[2]).bounds
 
 
-def apply(bench: Testbench, values: Mapping[str, float]) -> Testbench:
-    """The bench with ``values`` (SI, by address). Raises `UnknownName`, `InputError` for one out of its bounds."""
+def apply(bench: Testbench, values: Mapping[str, float | str]) -> Testbench:
+    """The bench with ``values`` (SI, or a word, by address).
+
+    Raises `UnknownName`, `InputError` for one out of its bounds.
+    """
     parameters: dict[str, float] = {}
-    devices: dict[str, dict[str, float]] = {}
+    devices: dict[str, dict[str, float | str]] = {}
     stimuli: dict[str, dict[str, Any]] = {}
     options: dict[str, float | str] = {}
     for address, value in values.items():
         parts = split(address)
         if parts[0] == "parameters":
-            parameters[parts[1]] = value
+            parameters[parts[1]] = cast(float, value)
         elif parts[0] == "devices":
             _known(f"device of bench {bench.name}", parts[1], bench.file.devices)
             devices.setdefault(parts[1], {})[parts[2]] = value

@@ -163,7 +163,7 @@ class Cache:
         self.close()
 
 
-def own_row(found: Done, *, number: int, corner: str, values: Mapping[str, float]) -> Done:
+def own_row(found: Done, *, number: int, corner: str, values: Mapping[str, float | str]) -> Done:
     """A row from the cache as the row of a case."""
     return Done(
         {"number": number, "corner": corner, "values": dict(values), **found.row, "cached": True}, found.waveforms

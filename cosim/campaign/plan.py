@@ -35,7 +35,7 @@ from pydantic import BeforeValidator, Field
 from cosim import units
 from cosim.bench.from_deck import SUFFIXES
 from cosim.bench.testbench import Testbench
-from cosim.campaign.address import CORNER, NOMINAL, apply, bounds, nominal, split
+from cosim.campaign.address import CORNER, NOMINAL, apply, bounds, is_string, nominal, split
 from cosim.engines.registry import ENGINES
 from cosim.engines.simulator import Limits
 from cosim.errors import CosimError, InputError, UnitError, UnknownName, at
@@ -300,12 +300,15 @@ def load_bench(plan: Plan, folder: Path, *, allow: tuple[Path, ...] = ()) -> Tes
     with at("bench"):
         bench = Testbench.load(reference, allow=allow).varied()
     bench = bench.with_(form=plan.form) if plan.form else bench
-    values = {}
+    values: dict[str, float | str] = {}
     for address, given in plan.around.items():
         with at("around", *address.split(".")):
+            if is_string(bench, address):
+                values[address] = str(given)
+                continue
             unit = nominal(bench, address)[1]
-            values[address] = units.parse(_number(given, unit) if _is_deck(plan) else given, unit)
-            _within(bench, address, [values[address]])
+            values[address] = number = units.parse(_number(given, unit) if _is_deck(plan) else given, unit)
+            _within(bench, address, [number])
     return apply(bench, values) if values else bench
 
 
@@ -357,6 +360,12 @@ def _column(bench: Testbench, address: str, given: Range | tuple[str | float, ..
             if name != NOMINAL and name not in bench.file.corners:
                 raise UnknownName(f"corner of bench {bench.name}", str(name), (NOMINAL, *bench.file.corners))
         return [str(name) for name in given]
+    if is_string(bench, address):
+        if isinstance(given, Range):
+            raise InputError("this is a string, and has no range", remedy="list its words")
+        for word in given:
+            apply(bench, {address: str(word)})
+        return [str(word) for word in given]
     _, unit = nominal(bench, address)
     if deck and isinstance(given, Range):
         given = given.model_copy(update={key: _number(getattr(given, key), unit) for key in ("start", "stop")})

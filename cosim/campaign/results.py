@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cosim.campaign.address import CORNER, nominal
+from cosim.campaign.address import CORNER, unit_of
 from cosim.campaign.campaign import Campaign
 from cosim.campaign.searches import Searcher
 from cosim.devices.base import Array
@@ -112,7 +112,7 @@ def groups(campaign: Campaign) -> list[Group]:
         point = tuple(row["corner"] if name == CORNER else row["values"][name] for name in plan.grid)
         _count(counts.setdefault(point, _Count()), row, bench.file.limits)
     sample = plan.sample
-    units = {name: nominal(bench, name)[1] for name in plan.grid if name != CORNER}
+    units = {name: unit_of(bench, name) for name in plan.grid if name != CORNER}
     found = []
     for point, count in counts.items():
         yields = {}
@@ -184,7 +184,7 @@ def columns(campaign: Campaign) -> Columns:
     for row in campaign.store.rows():
         for name in row["values"]:
             if name not in addresses:
-                addresses[name] = nominal(campaign.bench, name)[1]
+                addresses[name] = unit_of(campaign.bench, name)
         for name, values in row.get("measures", {}).items():
             lengths[name] = max(lengths.get(name, 0), len(values))
     measures = {name: (campaign.bench.file.measures[name].unit, length) for name, length in lengths.items()}

@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -46,6 +47,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
 
 # A BLAS that starts threads slows down worker processes that share the cores. Only a default: a value that
 # the user has set stays. Simulators have another limit (`cosim.engines.worker.sandbox`).
+_FORMATTED = warnings.formatwarning
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -112,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # in its own process only: a caller's stays the caller's
         for name in _THREADS:
             os.environ.setdefault(name, "1")
+        warnings.formatwarning = _warned
     given = list(sys.argv[1:] if arguments is None else arguments)
     own = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in own or os.environ.get("COSIM_DEBUG", "") not in ("", "0")
@@ -136,6 +139,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == 130:
         _say(f"interrupted{left}")
     return code if isinstance(code, int) else 0
+
+
+def _warned(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+    """A warning of cosim's own in one line; any other as Python shows it."""
+    own = category.__module__.partition(".")[0] == "cosim"
+    return f"cosim: note: {legible(str(message))}\n" if own else _FORMATTED(message, category, *where, **more)
 
 
 def _report(error: Exception) -> int:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+TRAINED = ("map", "neuron", "filter")  # what of a bench a surrogate is made of, as its file names them
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -32,13 +34,17 @@ def list_benches(
         bench = read_toml(path, kind="bench")
         plan = [bench.get("analysis"), *bench.get("analyses", {}).values()]
         kinds = dict.fromkeys(entry["kind"] for entry in plan if entry)
-        rows.append([path.stem, bench["title"], ", ".join(kinds), str(len(bench.get("limits", {})))])
-    columns = ("bench", "title", "analyses", "limits")
+        trained = [f"{kind} {name}" for kind in TRAINED for name in bench.get(f"{kind}s", {})]
+        rows.append(
+            [path.stem, bench["title"], ", ".join(kinds), str(len(bench.get("limits", {}))), ", ".join(trained)]
+        )
+    columns = ("bench", "title", "analyses", "limits", "surrogate")
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     show_table("", columns, rows, right=(3,))
     print("'cosim run BENCH' runs one; 'cosim benches copy BENCH FOLDER' makes a copy to change")
+    print("'cosim surrogate train BENCH' takes those with a map, a neuron or a filter (--map chooses one of several)")
 
 
 def show(name: Annotated[str, typer.Argument(metavar="BENCH", help="Of the list.")]) -> None:

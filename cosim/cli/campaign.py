@@ -275,11 +275,14 @@ def _with_units(campaign: Campaign, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _show_case(campaign: Campaign, row: Mapping[str, Any]) -> None:
     """One case as a table: its values, measures and verdicts, and the end of its log."""
-    from cosim.campaign.address import nominal
+    from cosim.campaign.address import unit_of
     from cosim.cli.output import show_table
     from cosim.units import show as written
 
-    cells = [[name, written(value, nominal(campaign.bench, name)[1]), ""] for name, value in row["values"].items()]
+    cells = [
+        [name, value if isinstance(value, str) else written(value, unit_of(campaign.bench, name)), ""]
+        for name, value in row["values"].items()
+    ]
     verdicts = row.get("limits", {})
     for name, values in row.get("measures", {}).items():
         entry = campaign.bench.file.measures[name]

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from cosim import units
-from cosim.cli.network_options import ANYWAY
+from cosim.cli.network_options import ANYWAY, Uncertified
 from cosim.cli.paths import require_file
 from cosim.errors import InputError, UnknownName
 
@@ -87,10 +87,7 @@ def run(
     surrogate: Annotated[
         Path | None, typer.Option(help="A certified surrogate (.npz) in place of --parameters and --law.")
     ] = None,
-    uncertified: Annotated[
-        bool,
-        typer.Option("--uncertified", help="Take a surrogate without a certificate, or one that misses its limits."),
-    ] = False,
+    uncertified: Uncertified = False,
     policy: Annotated[
         str, typer.Option(help="Outside the domain of --surrogate: raise, warn (and extrapolate), or ask SPICE.")
     ] = "raise",
@@ -199,7 +196,6 @@ def run(
             obeying,
             ImageTask(chosen.first(images) if images else chosen, epochs or usual),
             backend=backend,
-            uncertified=uncertified,
             spice_check=spice_check,
         )
         try:
@@ -296,6 +292,7 @@ def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, un
     from cosim.cli.sets import load_set
     from cosim.cli.surrogate_common import map_of_law
     from cosim.surrogate.files import load
+    from cosim.surrogate.gate import require_certified
     from cosim.surrogate.model import Surrogate
 
     if file is not None:
@@ -305,11 +302,7 @@ def _surrogate(parameters: str | None, file: Path | None, law: str | None, *, un
                     f"{option} {given} and --surrogate {file} contradict each other: a surrogate has its own",
                     remedy=f"leave out {option}, or give it to 'cosim surrogate train'",
                 )
-        found = load(file)
-        if found.certificate is None and not uncertified:
-            raise InputError(
-                f"the surrogate in {file} has no certificate",
-                remedy="make it with 'cosim surrogate train', or take --uncertified",
-            )
+        found = load(file, uncertified=uncertified)
+        require_certified(found, bare=False)
         return found
     return Surrogate(load_set(parameters or "tio2"), map_of_law(law or "rate"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cosim import units
-from cosim.cli.network_options import ANYWAY
+from cosim.cli.network_options import ANYWAY, Uncertified
 from cosim.cli.paths import refuse
 from cosim.errors import UnknownName
 
@@ -68,9 +68,7 @@ def run_filters(
     policy: Annotated[
         str, typer.Option(help="Outside the domain of --neurons: raise, or warn and extrapolate, which is told.")
     ] = "raise",
-    uncertified: Annotated[
-        bool, typer.Option("--uncertified", help="Take --neurons without a certificate, or that miss their limits.")
-    ] = False,
+    uncertified: Uncertified = False,
     spice_check: Annotated[int, typer.Option(help=SPICE_CHECK, show_default=False)] = 0,
     seeds: Annotated[str, typer.Option(help="Trains drawn anew for each, e.g. 0,1,2 or 0:5.")] = "0:5",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
@@ -129,12 +127,12 @@ def _circuits(
     from cosim.network.systems.filters_circuits import CircuitFilters, SpacedTrains
     from cosim.surrogate.files import load
 
-    found = tuple(load(file, policy=policy) for file in files)
+    found = tuple(load(file, policy=policy, uncertified=uncertified) for file in files)
     apart = max(EventNeuron(neuron).surrogate.allowed("interval")[0] for neuron in found)
     spaced = (
         SpacedTrains(**{one.name: getattr(trains, one.name) for one in fields(trains)}, apart=apart) for trains in drawn
     )
-    return CircuitFilters(found, tuple(spaced), uncertified=uncertified, spice_check=spice_check)
+    return CircuitFilters(found, tuple(spaced), spice_check=spice_check)
 
 
 def _numbers(text: str, unit: str) -> tuple[float, ...]:

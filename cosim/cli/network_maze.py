@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cosim import units
-from cosim.cli.network_options import ANYWAY
+from cosim.cli.network_options import ANYWAY, Uncertified
 from cosim.errors import InputError, UnknownName
 
 
@@ -37,6 +37,7 @@ def run_maze(
     surrogate: Annotated[
         Path | None, typer.Option(help="A surrogate (.npz) of its map published, in place of --parameters.")
     ] = None,
+    uncertified: Uncertified = False,
     policy: Annotated[str, typer.Option(help="Outside its domain: raise, or warn and extrapolate.")] = "raise",
     seeds: Annotated[str, typer.Option(help="A whole set of runs each, e.g. 0,1,2.")] = "0",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
@@ -74,7 +75,7 @@ def run_maze(
             alphas=() if alpha == "none" else _numbers(alpha, "1/K") or ALPHAS,
             runs=runs,
             grid=None if grid is None else Grid.read(grid),
-            surrogate=None if surrogate is None else load(surrogate).with_(policy=policy),
+            surrogate=None if surrogate is None else load(surrogate).with_(policy=policy, uncertified=uncertified),
             backend=backend,
         )
     carry_out(system, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures, items="runs")

@@ -61,6 +61,13 @@ def run_rsnn(
     pulses: Annotated[
         str, typer.Option(help="Published SET pulses of a write: the learning rate.", show_default=False)
     ] = "",
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="Rise of an e-update at full drive, over that which counts as 1 in Eq. 27; default: 0.1.",
+            show_default=False,
+        ),
+    ] = "",
     tau_th: Annotated[
         str,
         typer.Option(help="Time constant of the temperature, e.g. 1us; default: the device's own.", show_default=False),
@@ -70,12 +77,26 @@ def run_rsnn(
     ] = "",
     device_spread: Annotated[str, typer.Option(help="Of a, b, c, d from device to device (D_v), relative.")] = "",
     cycle_spread: Annotated[str, typer.Option(help="Of a write from cycle to cycle (C_v), relative.")] = "",
+    screen: Annotated[
+        str,
+        typer.Option(
+            help="Leave out pairs with a device whose test step is more than so many times too large; default: none.",
+            show_default=False,
+        ),
+    ] = "",
     feature: Annotated[
         str,
         typer.Option(help="F: crosstalk of a stack with such lines, solved for; default: none.", show_default=False),
     ] = "",
     pitch: Annotated[str, typer.Option(help="K of that stack; default: 2 F.", show_default=False)] = "",
     geometry: Annotated[Literal["baseline", "modified"], typer.Option(help="Of that stack.")] = "baseline",
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="Of pairs in that stack: beside (+ and - side by side; the default), or apart (an array for each).",
+            show_default=False,
+        ),
+    ] = "",
     seeds: Annotated[str, typer.Option(help="One network each, e.g. 0,1,2.")] = "0",
     backend: Annotated[str, typer.Option(help="auto, numba or numpy.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoints.")] = False,
@@ -92,12 +113,13 @@ def run_rsnn(
     of_devices = {
         "--parameters": parameters, "--tau-th": tau_th, "--alpha": alpha, "--device-spread": device_spread,
         "--cycle-spread": cycle_spread, "--gain": gain, "--pulses": pulses, "--feature": feature, "--pitch": pitch,
-        "--levels": levels != -1,
+        "--levels": levels != -1, "--layout": layout, "--unit": unit, "--screen": screen,
     }  # fmt: skip
     if synapse == "ideal" and (given := [name for name, value in of_devices.items() if value]):
         raise InputError(f"{given[0]} is of thermal synapses, and these are ideal", remedy="add --synapse thermal")
-    if pitch and not feature:
-        raise InputError("--pitch is of a stack whose --feature is not given", remedy="give both")
+    for option, value in (("--pitch", pitch), ("--layout", layout)):
+        if value and not feature:
+            raise InputError(f"{option} is of a stack whose --feature is not given", remedy="give both")
     with working("loading the speech"):
         from cosim.data.speech import stand_in, timit
         from cosim.network.systems.rsnn import RsnnSystem
@@ -132,11 +154,11 @@ def _devices(given: dict[str, Any], levels: int) -> ThermalSettings:
     from cosim.network.systems.rsnn_settings import ThermalSettings
 
     changes: dict[str, Any] = {"levels": levels} if levels != -1 else {}
-    if given["--parameters"]:
-        changes["parameters"] = given["--parameters"]
+    changes |= {name: given[f"--{name}"] for name in ("parameters", "layout") if given[f"--{name}"]}
     names = (
         ("--tau-th", "tau", "s"), ("--alpha", "alpha", "1/K"), ("--device-spread", "device_spread", "1"),
         ("--cycle-spread", "cycle_spread", "1"), ("--gain", "gain", "1"), ("--pulses", "pulses", "1"),
+        ("--unit", "unit", "1"), ("--screen", "screen", "1"),
     )  # fmt: skip
     for option, name, unit in names:
         if given[option]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cosim.errors import legible
+
+QUIET = 60.0  # s between two lines of progress in a file
 
 
 def console() -> Console:
@@ -92,7 +95,19 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def counting(what: str, total: int, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that shows at once; call what it yields with how many are done, and of how many."""
+    """A bar that shows at once; call what it yields with how many are done, and of how many.
+
+    Where standard error is not a terminal, a line each `QUIET` s.
+    """
+    said = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal said
+        bars.update(task, completed=done, total=of)
+        if bars.disable and time.monotonic() - said > QUIET:
+            said = time.monotonic()
+            print(f"cosim: {what}: {done} of {of} {unit}", file=sys.stderr, flush=True)
+
     with progress() as bars:
         task = bars.add_task(f"{what} ({unit})", total=total)
-        yield lambda done, of: bars.update(task, completed=done, total=of)
+        yield tell

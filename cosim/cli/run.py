@@ -35,7 +35,7 @@ def run(
     what: Annotated[str, typer.Argument(metavar="BENCH|NETLIST", help="bench.toml, a shipped bench, or netlist.cir")],
     param: Assignments = None,
     device: Annotated[
-        list[str] | None, typer.Option("--device", "-d", help="NAME=SET: a parameter set for a device of the bench.")
+        list[str] | None, typer.Option("--device", "-d", help="NAME=SET: a parameter set for a device; NAME.KEY=VALUE.")
     ] = None,
     form: Annotated[str | None, typer.Option(help="behavioural or verilog-a, for every device of the bench.")] = None,
     engine: Annotated[str, typer.Option(help="pyspice, ngspice or vacask.")] = "pyspice",
@@ -97,6 +97,7 @@ def _bench(
     from dataclasses import replace
 
     from cosim import units
+    from cosim.bench.adjust import is_string
     from cosim.bench.advice import of_bench, of_random
     from cosim.bench.testbench import Testbench
     from cosim.cli.output import advise, print_json, show_table
@@ -111,11 +112,17 @@ def _bench(
         if name not in bench.file.parameters:
             raise UnknownName(f"parameter of bench {bench.name}", name, bench.file.parameters)
         values[name] = units.parse(text, bench.file.parameters[name].unit)
-    chosen = dict(_pair(entry, "--device") for entry in device)
+    given = dict(_pair(entry, "--device") for entry in device)
+    chosen = {name: text for name, text in given.items() if "." not in name}
+    single: dict[str, dict[str, float | str]] = {}
+    for place, text in given.items() - chosen.items():
+        name, _, key = place.partition(".")
+        word = is_string(bench, name, key)
+        single.setdefault(name, {})[key] = text if word else units.parse(text, bench.adjustable(name, key).unit)
     sets = {name: ParameterSet.load(text) for name, text in chosen.items()}
-    if values or sets:
+    if values or given:
         bench = bench.varied()
-    bench = replace(bench.with_(parameters=values, devices=sets, form=form), seed=seed)
+    bench = replace(bench.with_(parameters=values, devices=sets, values=single, form=form), seed=seed)
     for name, found in bench.sets.items():
         use = bench.file.devices[name]
         references = (chosen[name],) if name in chosen else (use.parameters or "", *use.also)
@@ -248,15 +255,24 @@ def _netlist(
             print(f"written to {output}/")
     advise(done.notes)
     if done.missing:
-        why = "; ".join(f"{name if name[0] == '.' else f'.meas {name}'}: {text}" for name, text in done.missing.items())
+        named: dict[str, list[str]] = {}  # by reason
+        for name, reason in done.missing.items():
+            named.setdefault(reason, []).append(name if name[0] == "." else f".meas {name}")
+        why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in named.items())
+        if hint := _dialect(path, text, only="measure"):
+            why += f"; {hint}"
         raise InputError(why, where=Where(path))
     return 0 if done.ok else 1
 
 
-def _dialect(path: Path, text: str) -> str:
-    """The dialect that a refused netlist seems to be in, and what repairs it; empty where lint finds nothing."""
+def _dialect(path: Path, text: str, *, only: str = "") -> str:
+    """The dialect that a refused netlist seems to be in, and what repairs it; empty where lint finds nothing, or
+    nothing by the rule ``only``.
+    """
     from cosim.errors import CosimError
     from cosim.language.findings import Severity
+    from cosim.language.lt_syntax import is_hspice
+    from cosim.language.netlist import logical_lines
     from cosim.lint.lt_lint import lint_spice
 
     try:
@@ -264,13 +280,14 @@ def _dialect(path: Path, text: str) -> str:
     except CosimError:
         return ""
     foreign = [f for f in found if f.severity in (Severity.ERROR, Severity.WRONG) and f.rule != "refused"]
-    if not foreign:
+    if not foreign or (only and all(f.rule != only for f in foreign)):
         return ""
     stepped = [f for f in foreign if f.message.startswith(".step ")]
     first, more = foreign[0], f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+    whose = "HSPICE's" if is_hspice(list(logical_lines(text))) else "LTspice's or PSpice's"
     new = path.with_name(f"{path.stem}_ngspice{path.suffix}").name
     return (
-        f"it seems to be LTspice's or PSpice's (line {first.line}: {first.message}{more}): "
+        f"it seems to be {whose} (line {first.line}: {first.message}{more}): "
         f"'cosim lint {path} --fix {new}' writes it for ngspice{', without its .step' if stepped else ''}"
     )
 

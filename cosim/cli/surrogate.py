@@ -25,6 +25,7 @@ from cosim.cli.surrogate_common import (
     certificate_lines,
     coverage,
     drawn,
+    narrower,
     opened,
     shares_of,
     shown,
@@ -117,9 +118,11 @@ def check(
     else:
         before(stored)
         shown(fresh, held, figure, indent="  ")
-        for line in [] if old is None else coverage(old, held.after):
+        for line in (
+            () if old is None else (*narrower(old.domain, fresh.certificate.domain), *coverage(old, held.after))
+        ):
             print("  " + line)
-        verdict(fresh.certificate, indent="  ", missed=missed)
+        verdict(fresh, indent="  ", missed=missed)
     if more.said:
         print(f"cosim: {more.said}", file=sys.stderr)
     if not passed:
@@ -154,7 +157,7 @@ def show(
         if not as_json:
             print(f"figure      {figure}")
     if not as_json:
-        verdict(certificate)
+        verdict(stored)
     if certificate.broken:
         raise typer.Exit(1)
 

@@ -15,7 +15,7 @@ from cosim.errors import InputError
 
 if TYPE_CHECKING:
     from cosim.devices.maps import EventMap
-    from cosim.surrogate.base import Certificate
+    from cosim.surrogate.base import Certificate, Domain
     from cosim.surrogate.certify import HeldOutEvents
     from cosim.surrogate.conformal import Scores
     from cosim.surrogate.model import Surrogate
@@ -46,10 +46,15 @@ Drawing = Annotated[
 ]
 
 
-def verdict(certificate: Certificate, *, indent: str = "", missed: tuple[str, ...] = ()) -> None:
-    """Print whether it passes, ``missed`` being what else fails."""
-    broken = (*certificate.broken, *missed)
-    print(indent + ("fails: " + "; ".join(broken) if broken else "passes"))
+def verdict(surrogate: Surrogate, *, indent: str = "", missed: tuple[str, ...] = ()) -> None:
+    """Print whether it passes, and where alone; ``missed`` is what else fails."""
+    assert surrogate.certificate is not None
+    if broken := (*surrogate.certificate.broken, *missed):
+        print(f"{indent}fails: {'; '.join(broken)}")
+    elif partly := surrogate.uncovered():
+        print(f"{indent}passes where it was tested: {'; '.join(partly)}")
+    else:
+        print(f"{indent}passes")
 
 
 def shown(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, indent: str = "") -> None:
@@ -86,6 +91,19 @@ def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
     assert surrogate.certificate is not None
     title = f"Surrogate of {described(surrogate, briefly=True)}\nagainst {surrogate.certificate.against}"
     save(overview(held, title=title), figure)
+
+
+def narrower(certified: Domain, fresh: Domain) -> Iterator[str]:
+    """What fresh events did not see of the ``certified`` states."""
+    for name, ends in certified.states.items():
+        (low, high), seen = ends, fresh.states[name]
+        room = 1e-9 * (high - low)
+        if (
+            seen[0] > low + room
+            or seen[1] < high - room
+            or set(fresh.gaps.get(name, ())) - set(certified.gaps.get(name, ()))
+        ):
+            yield f"narrower    certified is {certified.shown(name)}; of it these events saw {fresh.shown(name)}"
 
 
 def before(surrogate: Surrogate) -> None:

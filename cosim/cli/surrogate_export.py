@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cosim.cli.network_options import Uncertified
 from cosim.export.names import TARGETS
 
 
@@ -34,10 +35,7 @@ def export(
         Path | None,
         typer.Option(help="Of a target without a package: the folder with its source.", show_default=False),
     ] = None,
-    uncertified: Annotated[
-        bool,
-        typer.Option("--uncertified", help="Take a surrogate without a certificate, or one that misses its limits."),
-    ] = False,
+    uncertified: Uncertified = False,
 ) -> None:
     """Write a surrogate for another program, with golden events, provenance, and a list of what the format loses.
 

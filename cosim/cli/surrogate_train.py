@@ -50,11 +50,11 @@ LEARN = (
 USUAL_BUDGET, USUAL_MOST = "5 min", 1024
 BUDGET = (
     "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then. Of BENCH: "
-    f"how long it is sampled, {USUAL_BUDGET} by default."
+    f"how long it is sampled, {USUAL_BUDGET} by default, without what its certificate takes."
 )
 KEEP = (
-    "Add the samples that were collected to this file (.npz), for --samples. Of BENCH: keep them as they come; "
-    "training that was stopped goes on with them."
+    "Add the samples that were collected to this file (.npz), for --samples. Of BENCH: keep them as they come, and the "
+    "trains of a neuron or a filter in a folder; training that was stopped goes on with them."
 )
 LAW = (
     "rate or published: short for --map pulse and --map published. Of BENCH: physics, a kind that is learned (e.g. "
@@ -158,6 +158,12 @@ def train(
     name = map_of_law(law) if law else event
     draft = Surrogate(chosen, name, shape=_shape(find_map(chosen, name), chosen, width, edge))
     ranges = {} if span == ("", "") else {"amplitude": _span(*span)}
+    if ranges and "amplitude" not in draft.map.inputs:
+        raise InputError(
+            f"--span is of the amplitude of pulses, and the map {draft.map.name} of {draft.device} has "
+            f"{', '.join(draft.map.inputs)}",
+            remedy="leave it out",
+        )
     shares, limits = shares_of("--spread", spread), shares_of("--limit", limit)
     allowed = read_limits(limits, states=draft.map.states, outputs=draft.map.outputs)
     seconds = _budget(budget)
@@ -210,20 +216,21 @@ def _written(surrogate: Surrogate, held: HeldOutEvents, output: Path, figure: Pa
     if refused := _refused_by_exports(surrogate):
         print(f"exports     {refused}")
     print(f"written     {output}")
-    verdict(surrogate.certificate)
+    verdict(surrogate)
     return surrogate.certificate
 
 
 def _refused_by_exports(surrogate: Surrogate) -> str:
     """Which targets will not take its learned law, and why; "" where all that hold expressions do."""
-    from cosim.export.laws import NAMED
+    from cosim.export.laws import NAMED, instead
     from cosim.surrogate.learned import Laws
 
     law = surrogate.learned
     parts = () if law is None else law.parts if isinstance(law, Laws) else (law,)
     kinds = dict.fromkeys(part.kind for part in parts if part.kind in NAMED)
     why = " and ".join(f"{kind} ({NAMED[kind]})" for kind in kinds)
-    return f"SPICE, Verilog-A, Brian2 and PyTorch do not take a law of {why}; numpy does" if why else ""
+    other = f"; {instead(next(iter(kinds)))}" if why else ""
+    return f"SPICE, Verilog-A, Brian2 and PyTorch do not take a law of {why}{other}" if why else ""
 
 
 # Options of `train` that only one of its subjects has, by the name of their variable.
@@ -281,7 +288,7 @@ def _of_bench(
 
     whole = Testbench.load(bench)
     kind = asked_for(whole, event)
-    refused = ((law and kind, "--law"), (keep and kind, "--keep"), (rollouts and kind != NEURON, "--rollouts"))
+    refused = ((law and kind, "--law"), (rollouts and kind != NEURON, "--rollouts"))
     for given, option in refused:
         if given:
             raise InputError(f"{option} has no meaning with a {kind or 'map'}", remedy=f"leave out {option}")
@@ -290,7 +297,7 @@ def _of_bench(
     if kind:
         train_on_trains(
             kind_of(kind), whole, output, event=event, most=most, budget=budget, pulses=pulses, rollouts=rollouts,
-            seed=seed, limits=limits, figure=figure,
+            seed=seed, limits=limits, figure=figure, keep=keep,
         )  # fmt: skip
         return
     most, pulses = USUAL_MOST if most is None else most, USUAL_PULSES if pulses is None else pulses

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cosim.cli.surrogate_common import before, coverage, verdict
+from cosim.cli.surrogate_common import before, certificate_lines, coverage, narrower, verdict
 
 if TYPE_CHECKING:
     from cosim.bench.testbench import Testbench
@@ -49,7 +49,9 @@ class Kind:
         about a hundred events, and of a neuron, which has half of its events there, short ones and long ones."""
         count = PULSES[self.name] if pulses is None else pulses
         if self.name == FILTER:
-            return {"held_out": trains_of(count)}
+            from cosim.surrogate.filter_bench import HELD
+
+            return {"held_out": trains_of(count, HELD)}
         from cosim.surrogate.neuron_runs import INPUTS
 
         stretches = round(0.5 * count / INPUTS[min(INPUTS)])
@@ -65,7 +67,11 @@ def kind_of(name: str) -> Kind:
 
         return Kind(
             NEURON, NeuronBench.load, train_neuron, certify_neuron,
-            lambda made, title: neuron_overview(list(zip(made.trains, made.held_out, strict=True)), title=title),
+            lambda made, title: neuron_overview(
+                list(zip(made.trains, made.held_out, strict=True)),
+                {name: entry.span for name, entry in made.surrogate.map.states.items()},
+                title=title,
+            ),
             lambda made: made.after,
         )  # fmt: skip
     from cosim.surrogate.filter import run_filter
@@ -96,9 +102,9 @@ def kind_of_surrogate(stored: Surrogate) -> str:
     return NEURON if isinstance(law, NeuronLaw) else FILTER if isinstance(law, FilterLaw) else ""
 
 
-def trains_of(events: float) -> int:
-    """How many trains of `SPIKES` input spikes make so many events; at least three."""
-    return max(round(events / SPIKES), 3)
+def trains_of(events: float, spikes: int = SPIKES) -> int:
+    """How many trains of so many input ``spikes`` make so many events; at least three."""
+    return max(round(events / spikes), 3)
 
 
 def train_on_trains(
@@ -114,15 +120,18 @@ def train_on_trains(
     seed: int,
     limits: dict[str, float],
     figure: Path | None,
+    keep: Path | None,
 ) -> None:
     """`train` of a bench's neuron or filter: at least three trains, and as many held out."""
     from cosim.cli.output import counting
     from cosim.engines.registry import open_simulator
     from cosim.surrogate.files import save
+    from cosim.surrogate.spike_bench import said_where
 
-    found = kind.load(whole, event)
+    found = replace(kind.load(whole, event), kept=keep)
     trains, held = trains_of(MOST[kind.name] if most is None else most), kind.held_out(pulses, rollouts=rollouts)
     with (
+        said_where(keep),
         open_simulator() as simulator,
         counting(f"trains through {whole.name}", trains + sum(held.values()), "trains") as tell,
     ):
@@ -132,7 +141,7 @@ def train_on_trains(
     save(made.surrogate, output)
     certificate = _shown(kind, made, figure)
     print(f"written     {output}")
-    verdict(certificate)
+    verdict(made.surrogate)
     if certificate.broken:
         print(
             f"cosim: {output} misses its limits, and networks refuse it without --uncertified; give more "
@@ -189,9 +198,9 @@ def check_on_trains(
     else:
         before(stored)
         _shown(kind, again, figure, indent="  ")
-        for line in () if old is None else coverage(old, after):
+        for line in () if old is None else (*narrower(old.domain, fresh.domain), *coverage(old, after)):
             print("  " + line)
-        verdict(fresh, indent="  ", missed=missed)
+        verdict(again.surrogate, indent="  ", missed=missed)
     if fresh.broken or missed:
         raise typer.Exit(1)
 
@@ -199,7 +208,7 @@ def check_on_trains(
 def _shown(kind: Kind, made: Any, figure: Path | None, *, indent: str = "") -> Certificate:
     """Print the certificate, and draw the held-out trains."""
     certificate: Certificate = made.surrogate.certificate
-    for line in certificate.lines():
+    for line in certificate_lines(made.surrogate):
         print(indent + line)
     if figure is not None:
         _drawn(kind, made, figure)

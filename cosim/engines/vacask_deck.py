@@ -27,6 +27,7 @@ _BUILT_IN = frozenset(
 _OPTIONS = {
     "reltol": "reltol", "abstol": "abstol", "vntol": "vntol", "chgtol": "chgtol", "gmin": "gmin", "temp": "temp",
     "trtol": "tran_lteratio", "maxord": "tran_maxord",
+    "tran_redofactor": "tran_redofactor",
 }  # fmt: skip
 # The first step after a breakpoint is a backward Euler one, and VACASK's own choice of it, a quarter of the way to the
 # next, makes an error of 1e-3 of a state on a 5 ns edge, whatever the tolerances; a hundredth of the way makes 1e-5.

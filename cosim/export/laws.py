@@ -86,8 +86,14 @@ def _predicted(model: Any, kind: str, x: list[Operand]) -> list[Operand]:
 def _no_expression(kind: str) -> EmitError:
     return EmitError(
         f"its law is learned, of kind {kind} ({NAMED[kind]}), and cannot be written as an expression",
-        remedy="export it to numpy",
+        remedy=instead(kind),
     )
+
+
+def instead(kind: str) -> str:
+    """What becomes of a law of a kind in `NAMED`: where it goes, and what goes everywhere."""
+    other = "" if kind in (NeuronLaw.kind, FilterLaw.kind) else ", or train it with --law polynomial or --law spline"
+    return f"export it to numpy{other}"
 
 
 def _polynomials(x: list[Operand], degree: int, coefficients: Array) -> list[Operand]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosim.errors import EmitError
-from cosim.export.laws import NAMED
+from cosim.export.laws import NAMED, instead
 from cosim.export.program import subject
 from cosim.surrogate.correction import orders
 from cosim.surrogate.laws import AnyLaw
@@ -120,7 +120,7 @@ def arrays(surrogate: Surrogate, law: AnyLaw) -> Mapping[str, NDArray[Any]]:
         raise EmitError(
             f"the map {surrogate.name} of {subject(surrogate)}: its law is learned, of kind {law.kind} "
             f"({NAMED[law.kind]}), and has no gradient here",
-            remedy="export it to numpy",
+            remedy=instead(law.kind),
         )
     found = {"ranges": law.ranges, "logarithmic": law.logarithmic, "offset": law.offset, "scale": law.scale}
     found |= law.model.arrays()

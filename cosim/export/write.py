@@ -24,6 +24,7 @@ from cosim.export.losses import losses
 from cosim.export.program import subject
 from cosim.export.registry import target_named
 from cosim.files import read_plain, write_atomic
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.named import require_plain
 
@@ -75,12 +76,8 @@ def export_surrogate(
     """
     chosen, folder = target_named(target).of(surrogate), Path(path)
     require_plain(surrogate)
-    certificate = surrogate.certificate
-    if not uncertified and (certificate is None or certificate.broken):
-        why = "has no certificate" if certificate is None else f"misses its limits ({'; '.join(certificate.broken)})"
-        raise InputError(
-            f"the surrogate {why}", remedy="train a better one, or take --uncertified (in Python: uncertified=True)"
-        )
+    if not uncertified:
+        require_certified(surrogate, bare=False)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file", remedy="name a folder for the export")
     older: frozenset[str] = frozenset()

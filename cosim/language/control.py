@@ -95,6 +95,7 @@ def translate(netlist: Netlist) -> Translated:
     saved: list[str] = []
     scalars: dict[str, float] = {}
     computed: dict[str, str] = {}  # a vector that is not computed -> the command that would
+    measured: dict[str, str] = {}  # a measure, which only param= can name in a card -> its command
     plot = ""  # the command that began a plot of computed vectors
     for line in netlist.cards(READ_BY_BLOCKS):
         for name, text in _GIVEN.findall(line.text):
@@ -118,7 +119,12 @@ def translate(netlist: Netlist) -> Translated:
             if card and word in _ANALYSES:
                 plot = ""
             if card and word in ("meas", "measure", "fourier"):
-                named = next((text for name, text in computed.items() if _names(card, name)), plot)
+                parts = card.split(None, 3)
+                body = parts[-1] if word != "fourier" and len(parts) > 3 else card
+                known = computed if body.lower().startswith("param") else {**measured, **computed}
+                named = next((text for name, text in known.items() if _names(body, name)), plot)
+                if body is not card:
+                    measured[parts[2].lower()] = part.text
                 if named:
                     card, reason, lost = "", f"measures what {named!r} computes, which is not done here", True
             if unknown := _SCALAR.search(card):

@@ -116,8 +116,9 @@ class Cursor:
 
 
 Levels = Sequence[frozenset[str]]
-# From loosest to tightest; "**" binds to the right. In Verilog-A "^" is exclusive or and stands below "&"; here it
-# binds like a power, because that is what those who write it between real numbers mean (rule "caret").
+# From loosest to tightest; powers are made from left to right. In Verilog-A a sign binds tighter than "**", and "^" is
+# exclusive or and stands below "&"; here it binds like a power, looser than a sign, because that is what those who
+# write it between real numbers mean (rule "caret").
 VERILOG_LEVELS: Levels = tuple(
     frozenset(level.split())
     for level in (
@@ -165,10 +166,7 @@ class ExpressionParser:
             chain += 1
             if chain > MAX_CHAIN:
                 raise Unreadable("an expression is too long", cursor.here.start)
-            if symbol == "**" or level == len(self._levels) - 1:
-                right = self._unary(cursor) if cursor.at("-", "+") else self._binary(cursor, level)
-            else:
-                right = self._binary(cursor, level + 1)
+            right = self._binary(cursor, level + 1)
             left = Expr(symbol, left.start, right.end, args=(left, right))
         return left
 
@@ -178,8 +176,13 @@ class ExpressionParser:
             self._depth += 1
             if self._depth > MAX_DEPTH:
                 raise Unreadable("an expression nests too deep", sign.start)
-            # A sign binds looser than a power: -x**2 is -(x**2).
-            operand = self._binary(cursor, len(self._levels) - 1)
+            if self._levels is VERILOG_LEVELS:  # -x**2 is (-x)**2
+                operand = self._unary(cursor)
+                while cursor.accept("^"):
+                    power = self._unary(cursor)
+                    operand = Expr("^", operand.start, power.end, args=(operand, power))
+            else:  # -x**2 is -(x**2)
+                operand = self._binary(cursor, len(self._levels) - 1)
             self._depth -= 1
             return Expr(f"u{sign.text}", sign.start, operand.end, args=(operand,))
         return self._primary(cursor)
@@ -324,7 +327,7 @@ def compiled(expr: Expr, bind: Callable[[Expr], Closure | None], dialect: Dialec
     Calling the result raises `Unreadable` for what has no value.
     """
     op = expr.op
-    if op in ("name", "call", "string") and (bound := bind(expr)) is not None:
+    if op in ("name", "call", "string", "index") and (bound := bind(expr)) is not None:
         return bound
     parts = [compiled(arg, bind, dialect) for arg in expr.args]
     true = dialect.true

@@ -52,7 +52,7 @@ HSPICE_OPTIONS = _names(
     accurate alt999 alt9999 altcc brief captab ingold lvltim measdgt measfail measform measout nowarn post probe runlvl
     """
 )
-OPTIONS |= HSPICE_OPTIONS
+OPTIONS |= HSPICE_OPTIONS | {"tran_redofactor"}  # VACASK's own: by how much a step has to be too long to be made again
 # Options that end with their circuit (tests run a clean deck before and after each); some of the others stay set in a
 # resident ngspice, interp and cshunt among them, so that such a deck is the last of its process.
 PASSING_OPTIONS = _names(

@@ -25,13 +25,19 @@ def left_out(netlist: Netlist, *, bench: bool) -> tuple[str, ...]:
     if paper := list(netlist.cards(*PAPER)):
         kept = "the vectors of .save" if any(True for _ in netlist.cards(".save")) else "all waveforms"
         found.append(f"{_named(paper)} left out: cosim prints nothing, and {kept} are in the result")
-    if bench and (measures := list(netlist.cards(*_MEASURES))):
+    if bench and (measures := _of_the_circuit(netlist)):
         found.append(f"{_named(measures)} left out of the bench's measures: write it as [measures.NAME]")
     if words := sorted({word for line in netlist.cards(*_OPTIONS) for word in _WORD.findall(line.text.lower())}
                        & HSPICE_OPTIONS):  # fmt: skip
         plural = "s" if len(words) > 1 else ""
         found.append(f"option{plural} {', '.join(words)} left out: HSPICE's own, which ngspice does not have")
     return tuple(found)
+
+
+def _of_the_circuit(netlist: Netlist) -> list[Line]:
+    """The measures that a bench's circuit has: those of the bench's own stand below its analysis."""
+    last = max((netlist.lines.index(analysis.line) for analysis in netlist.analyses()), default=len(netlist.lines))
+    return [line for line in netlist.lines[:last] if line.card in _MEASURES]
 
 
 def _named(lines: Sequence[Line]) -> str:

@@ -185,6 +185,14 @@ class Element:
     nodes: tuple[str, ...]
     given: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def volts(self) -> str | None:
+        """The expression of the voltage that it fixes; None for an element that fixes none."""
+        kind = self.name[0].lower()
+        if kind == "v":
+            return self.given.get("dc", "0")
+        return self.given.get("v") if kind == "b" else self.given.get("value") if kind == "e" else None
+
 
 _ASSIGN = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\([^()=]*\))?)\s*=(?!=)\s*")
 _ABM = re.compile(r"(value|vol|cur|table)\s*=?\s*(?=[{'])", re.IGNORECASE)
@@ -198,6 +206,24 @@ def assignments(text: str, start: int = 0) -> Iterator[ExpressionSpan]:
     for match, after in zip(heads, [*heads[1:], None], strict=False):
         end = after.start() if after is not None else len(text)
         yield _unbracketed(text, match.end(), end, match[1])
+
+
+def apart(line: Line) -> list[Line]:
+    """A ``.param`` card that defines functions among other things, as a card for each function and one for the rest."""
+    if line.card not in (".param", ".params", ".para"):
+        return [line]
+    spans = list(assignments(line.text, len(line.card)))
+    if len(spans) < 2 or not any("(" in span.key for span in spans):
+        return [line]
+    begins = [line.text.rindex(span.key, 0, span.start) for span in spans]
+    found: list[str] = []
+    for span, begin, end in zip(spans, begins, [*begins[1:], len(line.text)], strict=True):
+        piece = line.text[begin:end].strip()
+        if "(" in span.key or not found or "(" in found[-1].partition("=")[0]:
+            found.append(f"{line.text[: len(line.card)]} {piece}")
+        else:
+            found[-1] += f" {piece}"
+    return [Line(text, line.where) for text in found]
 
 
 def _nested(text: str, start: int, position: int) -> bool:

@@ -16,6 +16,7 @@ _WINDOW = re.compile(rf"\bfrom=\s*{_NUMBER}\s+to=\s*{_NUMBER}", re.IGNORECASE)
 _FAILED = re.compile(r"\.meas(?:ure)?\s+\S+\s+(\S+).*failed!?$", re.IGNORECASE)
 _ADDRESSED = re.compile(r"^error:\s*(?:measure\s+\S+\s+(?:failed:\s*)?(?:\S+\([^)]*\)\s*:\s*)?)?", re.IGNORECASE)
 _ROW = re.compile(r"new internal line no\. (\d+)", re.IGNORECASE)
+SEVERAL = "give it a deck of its own, or 'cosim new bench --from' the deck, which runs each by itself"
 _AFTERMATH = "cannot compute substitute"
 
 
@@ -93,6 +94,10 @@ def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Ma
         name, kind = words[2].lower(), words[1].lower()
         if name not in had:
             silent = "ngspice gives neither a value nor a reason"
+            if len(kinds) > 1 and kind in ("tran", "dc", "ac"):
+                silent = f"ngspice measures one analysis of a deck, not .{kind} here: {SEVERAL}"
+            elif kind not in ("tran", "dc", "ac"):
+                silent = "ngspice's .meas is limited to tran, dc, sp, or ac analysis"
             other = f"there is no .{kind} analysis" if kind not in kinds else silent
             found[name] = said.get(name, other)
     return found

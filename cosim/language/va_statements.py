@@ -78,11 +78,23 @@ class StatementParser:
         self.unread.append(Unread(start, cursor.last.end, message))
         return Statement("unread", start, cursor.last.end, name=" ".join(assigned))
 
-    def ranged(self) -> bool:
-        """Skip the ranges of an array; returns whether there were any."""
-        found = self.cursor.at("[")
-        while self.cursor.at("["):
-            self.upto("]")
+    def ranged(self) -> list[tuple[Expr, Expr]] | None:
+        """The ranges of an array, empty where they are not read; None where there are none."""
+        cursor = self.cursor
+        if not cursor.at("["):
+            return None
+        found = []
+        while cursor.at("["):
+            before = cursor.index
+            try:
+                cursor.take()
+                first = self.expressions.parse(cursor)
+                cursor.expect(":")
+                found.append((first, self.expressions.parse(cursor)))
+                cursor.expect("]")
+            except Unreadable:
+                cursor.index, found = before, []
+                self.upto("]")
         return found
 
     def allowed(self) -> list[Token]:
@@ -115,9 +127,10 @@ class StatementParser:
         kind = cursor.take().text if cursor.at(*TYPES) else ""
         found: list[Declared] = []
         while True:
-            array = self.ranged()
+            ranges = self.ranged()
             name = cursor.name()
-            array = self.ranged() or array
+            behind = self.ranged()
+            ranges = behind if behind is not None else ranges
             cursor.expect("=")
             value = self.expressions.parse(cursor)
             commas: list[Token] = []
@@ -128,7 +141,8 @@ class StatementParser:
                 said = cursor.tokens[begin : cursor.index]
                 words[clause] += tuple(token.text[1:-1] for token in said if token.kind == "string")
             found.append(
-                Declared(name, kind, value, first.start, cursor.last.end, first.text == "localparam", array,
+                Declared(name, kind, value, first.start, cursor.last.end, first.text == "localparam",
+                         ranges is not None, ranges=tuple(ranges or ()),
                          commas=tuple(commas), block=self.block, allowed=words["from"], excluded=words["exclude"])
             )  # fmt: skip
             if not cursor.accept(","):
@@ -144,9 +158,11 @@ class StatementParser:
         everywhere = self.ranged()
         while True:
             name = cursor.name()
-            array = self.ranged() or everywhere
+            ranges = self.ranged()
+            ranges = ranges if ranges is not None else everywhere
             value = self.expressions.parse(cursor) if cursor.accept("=") else None
-            found.append(Declared(name, kind, value, start, cursor.last.end, array=array, block=self.block))
+            found.append(Declared(name, kind, value, start, cursor.last.end, array=ranges is not None, block=self.block,
+                                  ranges=tuple(ranges or ())))  # fmt: skip
             if not cursor.accept(","):
                 break
         cursor.expect(";")

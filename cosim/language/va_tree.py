@@ -62,7 +62,8 @@ class Declared:
 
     ``closed`` is the end of the whole declaration, its semicolon taken in; ``commas`` stand in its ranges where a
     colon has to; ``block`` is the start of the block that declares it, -1 for the module. ``allowed`` and ``excluded``
-    are the strings that one of type string may, and may not be.
+    are the strings that one of type string may, and may not be. ``ranges`` are the first and the last index of an
+    array, a pair for each dimension.
     """
 
     name: Token
@@ -77,6 +78,7 @@ class Declared:
     block: int = -1
     allowed: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    ranges: tuple[tuple[Expr, Expr], ...] = ()
 
 
 def scoped(block: str, body: Sequence[Statement], declared: Sequence[tuple[list[Declared], int]]) -> None:

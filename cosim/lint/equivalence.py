@@ -41,6 +41,7 @@ _STRICT = {"reltol": 1e-4, "abstol": _ABSTOL, "vntol": 1e-9, "trtol": 1.0}
 _FINER = {**_STRICT, "reltol": 1e-6, "vntol": 1e-11}
 _FINER_STEPS = 4
 _USUAL = {"reltol": 1e-4, "abstol": 1e-12, "vntol": 1e-6, "trtol": 7.0}  # for a law that jumps
+_JUMPS = {**_STRICT, "tran_redofactor": 0.0}  # VACASK refuses every step in which something jumps, unless told not to
 _MEANT = "repaired in ngspice against the original as its language reads it"
 _SECOND = "repaired in VACASK against the original as its language reads it"
 _BOTH = "repaired against the original, both in ngspice"
@@ -354,6 +355,8 @@ def _simulate(
         result = simulator.run(deck, limits=limits)
         if not result.ok:
             result = simulator.run(deck.with_options(_USUAL), limits=limits)
+        if not result.ok and simulator.name == "vacask":
+            result = simulator.run(deck.with_options(_JUMPS), limits=limits)
     except CosimError as error:
         return None, str(error)
     if not result.ok:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
+from cosim.language import lt_meas
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Fixed
 from cosim.language.lt_syntax import (
@@ -22,6 +23,7 @@ from cosim.language.lt_syntax import (
 from cosim.language.netlist import SECTION, Line
 from cosim.language.numbers import spice_number
 from cosim.lint.lt_rules import (
+    ATAN2,
     CARDS,
     GROUND,
     MIL,
@@ -39,6 +41,7 @@ from cosim.lint.lt_rules import (
     last_row,
     may_be_negative,
     names,
+    one_number,
 )
 
 INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
@@ -65,6 +68,14 @@ class Writer:
         """``body``, a segment of ``line``, for ngspice; as it was where it is not read."""
         self.source, self.known = self.own.in_source(line, segment), self.own.known(line)
         self.in_function = line.card == ".func"
+        return self._expression(body)
+
+    def measured(self, body: str, *, source: bool) -> str:
+        """``body``, of a ``.meas``: of vectors, or of measures and parameters."""
+        self.source, self.known, self.in_function = source, self.own.parameters, False
+        return self._expression(body)
+
+    def _expression(self, body: str) -> str:
         is_power = self.caret == "power" or self.own.hspice
         try:
             tree = parse_expression(body, caret_is_power=is_power)
@@ -84,7 +95,7 @@ class Writer:
             if not other and not self.source and MIL.search(plain):
                 other = repr(node.value)
             return self._say(other, f"{plain} is written {other}") if other else plain
-        if node.op == "name" and is_constant(node.name.lower(), self.known, source=self.source):
+        if node.op == "name" and not self.own.hspice and is_constant(node.name.lower(), self.known, source=self.source):
             return self._constant(node.name)
         if node.op in ("name", "string") or (node.op == "call" and node.name in ("V", "I")):
             return plain
@@ -199,7 +210,7 @@ class Writer:
             "buf": "(({0}) > 0.5 ? 1 : 0)", "hypot": "sqrt(({0})*({0}) + ({1})*({1}))",
             "int": "(sgn({0})*floor(abs({0})))", "round": "floor(({0}) + 0.5)", "square": "(({0})*({0}))",
             "fabs": "abs({0})", "cbrt": "(sgn({0})*pow(abs({0}), 1/3))",
-            "arctan": "atan({0})", "arcsin": "asin({0})", "arccos": "acos({0})",
+            "atan2": ATAN2, "arctan": "atan({0})", "arcsin": "asin({0})", "arccos": "acos({0})",
         }  # fmt: skip
         if name == "if" and len(args) == 3:
             condition = self._true(node.args[0], args[0])
@@ -253,13 +264,17 @@ def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
     writer = Writer(caret, names(lines), heated)
     if named:
         writer.done[f"{SECTION} is written _"] = None
-    for line in lines:
-        writer.extra = []
-        new = _line(line, writer, held)
-        if new == line.text and not writer.extra:
+    for place, same in groupby(lines, key=lambda line: line.where.line):  # cards that stood on one line
+        parts = list(same)
+        made: list[str] = []
+        for line in parts:
+            writer.extra = []
+            new = _line(line, writer, held)
+            made += [*([new] if new else []), *writer.extra]
+        if made == [line.text for line in parts] and len(parts) == 1:
             continue
-        start = (line.where.line or 1) - 1
-        rows[start] = "\n".join([*([new] if new else []), *writer.extra]) or f"* {line.text}"
+        start, line = (place or 1) - 1, parts[0]
+        rows[start] = "\n".join(made) or f"* {line.text}"
         for index in range(start + 1, last_row(line, text.split("\n"))):  # its continuations are part of it now
             row = rows[index]
             if row is not None and row.lstrip().startswith("+"):
@@ -284,11 +299,14 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
             return ""
         text = " ".join([line.card, *names]) if line.card == ".global" else text
         line = Line(text, line.where)
-    if line.card == ".tran" and text.split()[1:2] == ["0"]:
+    if line.card in lt_meas.CARDS:
+        return _measure(line, writer)
+    if line.card == ".tran" and (text.split()[1:2] == ["0"] or one_number(text)):
         words = [word for word in text.split() if word.lower() != "startup"]
+        words = words if words[1] == "0" else [words[0], "0", *words[1:]]
         writer.done["the time step of .tran is a thousandth of its end"] = None
         stop = spice_number(words[2])
-        step = f"{{{words[2]}/1000}}" if stop is None else repr(stop / 1000.0)
+        step = f"{{{words[2]}/1000}}" if stop is None else f"{stop / 1000.0:.12g}"
         return " ".join([words[0], step, *words[2:]])
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         writer.left[f"{transfer[1].lower()} has no counterpart in ngspice's sources"] = None
@@ -334,6 +352,25 @@ def _line(line: Line, writer: Writer, held: set[str]) -> str:
     if first in "rclxvi":
         written = re.sub(r"(?<![\w.{])\d+[A-Za-z]+\d+(?!\w)", lambda m: _decimal(m, writer), written)
     return writer_nodes(written, line, writer)
+
+
+def _measure(line: Line, writer: Writer) -> str:
+    if why := writer.own.measured.lost(line):
+        writer.left[f"{lt_meas.shown(line)}: {why}"] = None
+    if not writer.own.measured.is_other_form(line):
+        return line.text
+    rows = writer.own.measured.written(line)
+    writer.done[".meas is written in ngspice's form"] = None
+    if len(rows) > 1:
+        writer.done["a phase is measured in radians, and given in degrees"] = None
+    if any(re.search(r"\bvm\(", row) for row in rows) and not re.search(r"\bvm\(", line.text):
+        writer.done["in .meas ac v(x) is its magnitude, vm(x)"] = None
+
+    def again(match: re.Match[str], *, source: bool) -> str:
+        return f"{match[1]}{writer.measured(match[2], source=source)}{match[3]}"
+
+    rows = [re.sub(r"(par\(')([^']*)('\))", lambda m: again(m, source=True), row) for row in rows]
+    return "\n".join(re.sub(r"(?i)(param=')([^']*)(')", lambda m: again(m, source=False), row) for row in rows)
 
 
 def _table_source(line: Line, segment: ExpressionSpan, x: str, writer: Writer) -> str:

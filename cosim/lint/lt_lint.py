@@ -14,6 +14,7 @@ from cosim.language.control import translate
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Finding, Fixed, Severity
 from cosim.language.hazards import refuse
+from cosim.language.lt_syntax import apart
 from cosim.language.netlist import Line, logical_lines, read_text
 from cosim.language.suffixes import traps
 from cosim.lint import lt_fix, lt_rules, lt_verilog
@@ -35,7 +36,7 @@ def _lines(text: str, file: Path) -> list[Line]:
     for line in logical_lines(text, file=file, has_title=has_title):
         inside = inside or line.card == ".control"
         if not inside:  # a block is a program, not a netlist
-            found.append(line)
+            found += apart(line)
         inside = inside and line.card != ".endc"
     return found
 
@@ -280,6 +281,7 @@ def _run_rest(found: Equivalence, lines: list[Line], simulator: Simulator) -> Eq
         try:
             result = simulator.run(Deck(f"lint\n{body}\n.end\n"), limits=Limits(wall=60.0))
             reason = "" if result.ok else result.reason
+            unverified += [f"the circuit's .meas {name} gives nothing: {why}" for name, why in result.missing.items()]
         except CosimError as error:
             reason = str(error)
         if reason:

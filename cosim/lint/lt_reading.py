@@ -148,7 +148,7 @@ class Subcircuit:
     def _find_unknown(self) -> list[str]:
         """The nodes whose voltage no source states: as much current leaves each of them as flows in."""
         known = {*GROUND, *self.ports[:2], *self.states}
-        sources = [part.nodes for part in self._elements if self._source(part) is not None]
+        sources = [part.nodes for part in self._elements if part.volts is not None]
         while (
             new := {b for first, second in sources for a, b in ((first, second), (second, first)) if a in known} - known
         ):
@@ -275,7 +275,7 @@ class Subcircuit:
         if depth > _DEPTH:
             raise Unreadable(f"node {node!r} has to be solved for", 0)
         for part in self._elements:
-            volts = self._source(part)
+            volts = part.volts
             if volts is None or key not in part.nodes:
                 continue
             other = part.nodes[1] if part.nodes[0] == key else part.nodes[0]
@@ -283,16 +283,6 @@ class Subcircuit:
                 sign = 1.0 if part.nodes[0] == key else -1.0
                 return self._node(other, depth + 1) + sign * self._of(volts, depth + 1)
         raise Unreadable(f"node {node!r} has to be solved for", 0)
-
-    @staticmethod
-    def _source(part: Element) -> str | None:
-        """The voltage of an element that fixes one."""
-        kind = part.name[0].lower()
-        if kind == "v":
-            return part.given.get("dc", "0")
-        if kind == "b":
-            return part.given.get("v")
-        return part.given.get("value") if kind == "e" else None
 
     def _current(self, name: str, depth: int) -> float:
         part = next((p for p in self._elements if p.name.lower() == name.lower()), None)
@@ -315,7 +305,7 @@ class Subcircuit:
             text = part.given.get("i", part.given.get("value", part.given.get("cur")))
             if text is not None:
                 return self._of(text, depth + 1)
-        if self._source(part) is not None:
+        if part.volts is not None:
             end = part.nodes[1]
             if end in self.ports[:2] or end in GROUND or end in self.states:
                 end = part.nodes[0]

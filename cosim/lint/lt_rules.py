@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosim.language import lt_meas
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Finding, Rule, Severity
 from cosim.language.lt_syntax import (
@@ -28,7 +29,12 @@ MISSING = frozenset(
     """stp if idt sdt table tbl inv buf hypot int round atan2 arctan arcsin arccos square rand random white delay
     absdelay uplim dnlim pwrs fabs cbrt mod""".split()  # noqa: SIM905
 )
-NO_FIX = frozenset({"rand", "random", "white", "delay", "absdelay", "uplim", "dnlim", "atan2"})
+NO_FIX = frozenset({"rand", "random", "white", "delay", "absdelay", "uplim", "dnlim"})
+# atan2({0}, {1}) with what ngspice has; it evaluates what is chosen alone, so that nothing is divided by zero.
+ATAN2 = (
+    "(({1}) > 0 ? atan(({0})/({1})) : ({1}) < 0 ? atan(({0})/({1})) + (({0}) >= 0 ? pi : -pi)"
+    " : ({0}) > 0 ? pi/2 : ({0}) < 0 ? -pi/2 : 0)"
+)
 PARASITIC = frozenset({"rser", "rpar", "cpar", "lser", "rlshunt"})
 OTHER_KEYS = frozenset({"tripdv", "tripdt", "nojacob", "window", "nfft", "mtol", "noiseless"})
 KNOWN = FUNCTIONS.keys() | {"ddt", "{}"}
@@ -68,6 +74,9 @@ RULES = {
         Rule("truth", W, "true is what is above 0.5 in LTspice, and what is not 0 in ngspice", "write (x) > 0.5"),
         Rule("resistance", E, "a B source has no R= in ngspice", "write I=V(a,b)/(...)"),
         Rule("card", E, "{} is LTspice's own card", "remove it"),
+        Rule("measure", E, "{} is not in ngspice's form", "write at=5u, param='x/2', par('v(a)*i(v1)'), val=1"),
+        Rule("unmeasured", E, "{}", "take it out, or measure it in a bench"),
+        Rule("stop", E, ".tran with one number is LTspice's: its end", "write .tran STEP STOP"),
         Rule("tran", E, ".tran with a time step of 0 is refused by ngspice", "give a time step"),
         Rule("unread", Severity.UNVERIFIED, "{}: it was not checked", "check it by hand"),
     )
@@ -130,6 +139,7 @@ class Names:
     parameters: frozenset[str]
     numeric: frozenset[str]
     models: frozenset[str]
+    measured: lt_meas.Circuit
     hspice: bool = False
 
     def known(self, line: Line) -> frozenset[str]:
@@ -170,7 +180,9 @@ def names(lines: Sequence[Line]) -> Names:
         numeric |= new
         waiting += [bodies[name] for name in new]
     models = frozenset(line.text.split()[1].lower() for line in lines if line.card == ".model" and " " in line.text)
-    return Names(frozenset(bodies), frozenset(parameters), frozenset(numeric), models, is_hspice(lines))
+    hspice = is_hspice(lines)
+    measured = lt_meas.Circuit.of(lines, functions=frozenset(bodies), hspice=hspice)
+    return Names(frozenset(bodies), frozenset(parameters), frozenset(numeric), models, measured, hspice)
 
 
 def check(lines: Sequence[Line], text: str, file: Path) -> list[Finding]:
@@ -192,6 +204,14 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
     if line.card == ".tran":
         if text.split()[1:2] == ["0"]:
             yield Spot("tran", line, text.index("0"))
+        elif one_number(text):
+            yield Spot("stop", line, text.index(text.split()[1]))
+        return
+    if line.card in lt_meas.CARDS:
+        if own.measured.is_other_form(line):
+            yield Spot("measure", line, 0, " ".join(text.split())[:60])
+        elif lost := own.measured.lost(line):
+            yield Spot("unmeasured", line, 0, f"{lt_meas.shown(line)}: {lost}")
         return
     if first in "bceg" and (transfer := TRANSFERS.search(text)):
         yield Spot("laplace", line, transfer.start(), transfer[1].lower())
@@ -232,6 +252,12 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
                 yield Spot("number", line, match.start(), match[0])
 
 
+def one_number(text: str) -> bool:
+    """Whether a ``.tran`` has an end alone."""
+    words = [word for word in text.split()[1:] if word.lower() not in ("uic", "startup", "steady", "nodiscard", "step")]
+    return len(words) == 1
+
+
 def _strange(line: Line, own: Names) -> str | None:
     """Why the rules cannot read a line."""
     text, first = line.text, line.text[0].lower()
@@ -270,7 +296,7 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan
                 yield "function", node.start, name
             elif name == "pow" and may_be_negative(node.args[0]) and not even(node.args[1]):
                 yield "power", node.start, "pow"
-        elif node.op == "name" and is_constant(name, known, source=source):
+        elif node.op == "name" and not own.hspice and is_constant(name, known, source=source):
             yield "constant", node.start, node.name
         elif node.op == "**" and may_be_negative(node.args[0]) and not even(node.args[1]):
             yield "power", node.start, "**"

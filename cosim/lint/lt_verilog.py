@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.lt_syntax import Element, parse_expression
@@ -33,17 +34,50 @@ _OHMS = "1e-15"  # of an ammeter: a compiler makes one node of the ends of a bra
 _NEVER_ZERO = "1e-12"  # our choice
 _CALLS = 10_000  # of functions, each of which is written where it is called
 _LONG = 100_000  # letters of a value
+_CURRENT = re.compile(r"\bi\s*\(\s*([\w.]+)\s*\)", re.IGNORECASE)
+_NOTHING = re.compile(r"0*\.?0*(e[-+]?\d+)?v?\s*$", re.IGNORECASE)
 _DEPTH = 60  # of functions and parameters that call each other
 
 
 def module(lines: Sequence[Line]) -> tuple[str, str, tuple[str, ...]]:
     """The first subcircuit as Verilog-A: the text, the module's name and its ports. Raises `Unreadable`."""
-    return _Writer(parts(lines)).written()
+    return _Writer(*_joined(parts(lines))).written()
+
+
+def _joined(read: Parts) -> tuple[Parts, dict[str, str]]:
+    """The parts without sources of 0 V whose current nothing asks for, and the nodes that are others of them.
+
+    As a branch such a source makes the equations of a large current singular, and tells nothing.
+    """
+    asked = {name.lower() for part in read.elements for text in part.given.values() for name in _CURRENT.findall(text)}
+    for _, body in read.functions.values():
+        asked |= {node.args[0].name.lower() for node in body.walk() if node.name.lower() == "i" and node.args}
+    same: dict[str, str] = {}
+
+    def now(node: str) -> str:
+        while node in same:
+            node = same[node]
+        return node
+
+    kept = []
+    for part in read.elements:
+        if part.name[0].lower() == "v" and part.name.lower() not in asked and not _NOTHING.sub("", part.volts or ""):
+            first, second = map(now, part.nodes)
+            if first != second and first not in GROUND | set(read.ports):
+                same[first] = second
+                continue
+            if first != second and second not in GROUND | set(read.ports):
+                same[second] = first
+                continue
+        kept.append(part)
+    elements = [replace(part, nodes=tuple(map(now, part.nodes))) for part in kept]
+    ics = {now(node): text for node, text in read.ics.items()}
+    return replace(read, elements=elements, ics=ics), {node: now(node) for node in same}
 
 
 class _Writer:
-    def __init__(self, read: Parts) -> None:
-        self._read = read
+    def __init__(self, read: Parts, same: dict[str, str]) -> None:
+        self._read, self._same = read, same
         self._names: dict[tuple[str, str], str] = {}
         self._rows: list[str] = []  # of the analog block
         self._temporary: list[str] = []
@@ -56,6 +90,7 @@ class _Writer:
 
     def _name(self, kind: str, text: str) -> str:
         """An identifier for ``text`` that nothing else has."""
+        text = self._same.get(text.lower(), text) if kind == "net" else text
         key = kind, text.lower()
         if key not in self._names:
             plain = re.sub(r"\W", "_", text.lower())
@@ -148,7 +183,7 @@ class _Writer:
             if kind == "c":
                 rows += self._capacitor(part)
                 continue
-            if (volts := _voltage(part)) is not None:
+            if (volts := part.volts) is not None:
                 sign = "-" if part.nodes[0] in GROUND else ""
                 branch, text = self._branch(part), self._source(part, volts)
                 text = f"{sign}({text})" if text != "0.0" else f"{_OHMS}*I({branch})"
@@ -340,7 +375,7 @@ class _Writer:
 
     def _flow(self, part: Element) -> str:
         """The current of an element from its first node to its second."""
-        if _voltage(part) is None:
+        if part.volts is None:
             return self._through(part)
         branch = f"I({self._branch(part)})"
         return f"(-{branch})" if part.nodes[0] in GROUND else branch
@@ -348,13 +383,3 @@ class _Writer:
 
 def _turned(nodes: tuple[str, ...]) -> tuple[str, ...]:
     return nodes[::-1] if nodes[0] in GROUND else nodes
-
-
-def _voltage(part: Element) -> str | None:
-    """The voltage of an element that fixes one."""
-    kind = part.name[0].lower()
-    if kind == "v":
-        return part.given.get("dc", "0")
-    if kind == "b":
-        return part.given.get("v")
-    return part.given.get("value") if kind == "e" else None

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 
 from cosim.language.expressions import Expr, Unreadable, is_integer
 from cosim.language.va_tree import Module, Statement
-from cosim.lint.va_reading import CONSTANTS, SILENT, ModuleReading, terminals
+from cosim.lint.lt_rules import ATAN2
+from cosim.lint.va_reading import SILENT, ModuleReading, terminals
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import NOW, constant, is_initial
+from cosim.lint.va_values import CONSTANTS
 
 _LONG = 1500  # letters of an expression, beyond which it gets a node: our choice
 _FARADS = 1e-9  # of a state, as in the subcircuits of devices
@@ -315,6 +317,9 @@ class _Writer:
         if name in ("$temperature", "$vt", *NOW):
             return self._named(Expr("name", expr.start, expr.end, name))
         known = name.removeprefix("$")
+        if known in ("atan2", "hypot") and len(args) == 2:
+            y, x = (self._short(self._text(arg)) for arg in args)
+            return (ATAN2 if known == "atan2" else "sqrt(({0})*({0}) + ({1})*({1}))").format(y, x)
         if known in _SAME or known in _RENAMED:
             return f"{_RENAMED.get(known, known)}({', '.join(self._text(arg) for arg in args)})"
         raise Unreadable(f"{name}() has no counterpart in a netlist", expr.start)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cosim.language.expressions import Dialect, Expr, Unreadable, evaluate
 from cosim.language.va_tree import Module
 
 _MOST = 24  # values of each
+_BETWEEN = 96
 _FUNCTIONS: dict[str, Callable[..., float]] = {
     "abs": abs,
     "min": min,
@@ -26,6 +27,27 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 
 def covers(conditions: Sequence[Expr], module: Module) -> bool:
     """Whether one of ``conditions`` holds in every case."""
+    return _in_every_case(conditions, module, any)
+
+
+def apart(conditions: Sequence[Expr], module: Module) -> bool:
+    """Whether no two of ``conditions`` hold at once in any case."""
+    return _in_every_case(conditions, module, lambda held: sum(held) < 2, between=_BETWEEN)
+
+
+def at_rest(condition: Expr, module: Module) -> bool | None:
+    """Whether ``condition`` holds where every voltage, current and variable is zero; None where that is not known."""
+    reader = _Reader(module)
+    try:
+        return reader.value(condition, dict.fromkeys(reader.atoms(condition), 0.0)) != 0.0
+    except (Unreadable, ValueError, OverflowError, ZeroDivisionError):
+        return None
+
+
+def _in_every_case(
+    conditions: Sequence[Expr], module: Module, judge: Callable[[Iterator[bool]], bool], between: int = 0
+) -> bool:
+    """Whether ``judge`` says so of what holds in each case; ``between``: further values, where a scale moves edges."""
     reader = _Reader(module)
     atoms = list(dict.fromkeys(key for condition in conditions for key in reader.atoms(condition)))
     if not 1 <= len(atoms) <= 2:
@@ -36,8 +58,10 @@ def covers(conditions: Sequence[Expr], module: Module) -> bool:
         tried = sorted({y for x in values for y in (x - 1e-9 - 1e-6 * abs(x), x, x + 1e-9 + 1e-6 * abs(x))})
         if len(tried) > 3 * _MOST:
             return False
+        far = 2.0 * max(1.0, *tried)
+        tried += [far * (2.0 * k / between - 1.0) for k in range(between + 1)] if between else []
         return all(
-            any(reader.value(condition, dict(zip(atoms, case, strict=True))) != 0.0 for condition in conditions)
+            judge(reader.value(condition, dict(zip(atoms, case, strict=True))) != 0.0 for condition in conditions)
             for case in itertools.product(tried, repeat=len(atoms))
         )
     except (Unreadable, ValueError, OverflowError, ZeroDivisionError):

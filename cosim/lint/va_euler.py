@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Edit
 from cosim.language.va_tree import Module, Statement
+from cosim.lint.va_path import EulerState
 from cosim.lint.va_reading import ModuleReading
 from cosim.lint.va_rules import Model
-from cosim.lint.va_slope import NotEuler, names
+from cosim.lint.va_slope import NotEuler
 from cosim.lint.va_state import Flow, constant, is_initial
-from cosim.lint.va_walk import EulerState, Walk, plain
+from cosim.lint.va_walk import Walk, plain
 
 FAST = "1e-12"  # s, for a state that is set at once: our choice
 
@@ -38,17 +39,24 @@ def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
     """Internal nodes in place of recognisable hidden states."""
     main = [block for block, initial in module.analogs if not initial]
     pairs = _pairs(flow)
-    candidates = {name: pairs.get(name, name) for name in flow.hidden}
-    left: dict[str, str] = {}
+    every = {name: pairs.get(name, name) for name in flow.hidden}
+    lags: dict[str, Expr] = {}
+    candidates, left = every, dict[str, str]()
     while True:
-        walk = Walk(model, module, flow, candidates)
+        walk = Walk(model, module, flow, candidates, lags)
         for block in main:
             walk.run(block, ())
         left |= {name: reason for name, reason in walk.lost.items() if name in flow.hidden}
         kept = walk.kept()
-        if kept == candidates:
+        late = {name: of for name in candidates.keys() - kept.keys() if (of := lagging(module, flow, name)) is not None}
+        if late:  # what a state is made of may be the value of something at the step before: once more, with that known
+            lags |= late
+            candidates, left = {name: of for name, of in every.items() if not {name, of} & lags.keys()}, {}
+        elif kept == candidates:
             break
-        candidates = kept
+        else:
+            candidates = kept
+    lags = walk.lags
     states: list[EulerState] = []
     edits: list[Edit] = []
     for name in dict.fromkeys(candidates.values()):
@@ -60,10 +68,19 @@ def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
         except NotEuler as reason:
             left[name] = str(reason)
     known = {name for state in states for name in (state.name, *state.same)} | walk.clocks | walk.steps | walk.settled
+    known |= lags.keys() if not walk.lost.keys() & lags.keys() else set()
     left = {name: reason for name, reason in left.items() if name not in known}
     for name in flow.hidden.keys() - known - left.keys() - walk.flags:
         left[name] = "it is not integrated over a time step or by idt"
-    if not states or len(states) < len(set(candidates.values())):
+    delays: list[str] = []
+    try:
+        delays = [line for name, of in lags.items() for line in _delay(model, module, flow, walk, name, of)]
+    except NotEuler as reason:
+        return Rewrite([], [], left | dict.fromkeys(lags, str(reason)))
+    for name in lags:
+        given = [*flow.initial.get(name, []), *(s for s in walk.starts if s.target == name)]
+        edits += [_removed(module, statement) for statement in given if plain(model, statement)]
+    if not (states or lags) or len(states) < len(set(candidates.values())) or (lags and left):
         return Rewrite([], [], left)
     if not all(plain(model, block) for block in main):
         return Rewrite([], [], left | {state.name: "it is integrated in a macro" for state in states})
@@ -75,7 +92,59 @@ def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
     for number, name in enumerate(sorted(walk.met)):
         why = f"parameter {name!r} is taken for the time step, which the engine chooses: check that it is nothing else"
         unique[-1, number] = Edit(main[0].start, main[0].start, "", why)
-    return Rewrite(_assemble(model, module, walk, states, list(unique.values())), states, left)
+    return Rewrite(_assemble(model, module, walk, states, list(unique.values()), delays), states, left)
+
+
+def lagging(module: Module, flow: Flow, name: str) -> Expr | None:
+    """What ``name`` is one step later than: the value of its only assignment, which is made at each step.
+
+    None where it is not that.
+    """
+    (only, *others) = flow.assigned.get(name, [None])
+    top = [s for block, initial in module.analogs if not initial for s in _always(block)]
+    if only is None or others or only.target != name or only.value is None or not any(s is only for s in top):
+        return None
+    return None if name in only.value.names() or constant(only.value, module) else only.value
+
+
+def _always(statement: Statement) -> Iterator[Statement]:
+    """The statements that are run at each step."""
+    if statement.kind == "block":
+        for child in statement.body:
+            yield from _always(child)
+    else:
+        yield statement
+
+
+def _delay(model: Model, module: Module, flow: Flow, walk: Walk, name: str, of: Expr) -> Iterator[str]:
+    """Lines that set ``name``, which is later than ``of`` by a step, before it is read. Raises `NotEuler`."""
+    now = _at_top(model, module, flow, walk, of, 8)
+    rate = walk.rates[name]
+    yield f"        {name} = {now};"
+    if any(re.search(rf"\b{rate}\b", edit.new) for edit in walk.edits):
+        walk.used[name] = None
+        yield f"        {rate} = -ddt({now});"
+
+
+def _at_top(model: Model, module: Module, flow: Flow, walk: Walk, node: Expr, depth: int) -> str:
+    """``node`` as it can be written where only states and parameters have values. Raises `NotEuler`."""
+    text = model.source.text
+    if not model.source.editable(node) and node.op not in ("name", "number"):
+        raise NotEuler("it is written in a macro")
+    if node.op == "name" and any(entry.name.text == node.name for entry in module.variables):
+        if node.name in walk.states or any(node.name in state.same for state in walk.states.values()):
+            return node.name
+        given = flow.assigned.get(node.name, [])
+        top = [s for block, initial in module.analogs if not initial for s in _always(block)]
+        value = given[0].value if len(given) == 1 and any(s is given[0] for s in top) else None
+        if value is None or not depth or node.name in {*flow.hidden, *flow.initial}:
+            raise NotEuler(f"it is what {node.name!r} was at the step before, which is computed in several places")
+        return f"({_at_top(model, module, flow, walk, value, depth - 1)})"
+    pieces, position = [], node.start
+    for arg in node.args if node.op != "call" or node.name not in ("V", "I") else ():
+        pieces += [text[position : arg.start], _at_top(model, module, flow, walk, arg, depth)]
+        position = arg.end
+    return "".join([*pieces, text[position : node.end]])
 
 
 def _pairs(flow: Flow) -> dict[str, str]:
@@ -149,8 +218,10 @@ def _removed(module: Module, statement: Statement) -> Edit:
     return Edit(target.start, target.end, ";" if target is not statement or target.kind == "assign" else "", why)
 
 
-def _scale(model: Model, module: Module, state: EulerState) -> str:
+def _scale(model: Model, module: Module, walk: Walk, state: EulerState) -> str:
     """What the state is divided by in its node; empty for 1."""
+    if state.name in walk.snapped:
+        return ""
     if state.high:
         return "" if re.fullmatch(r"1(\.0*)?", state.high) else state.high
     try:
@@ -160,21 +231,25 @@ def _scale(model: Model, module: Module, state: EulerState) -> str:
     return "" if start == 0.0 or 1e-2 <= start <= 1e2 else repr(start)
 
 
-def _assemble(model: Model, module: Module, walk: Walk, states: list[EulerState], edits: list[Edit]) -> list[Edit]:
+def _assemble(
+    model: Model, module: Module, walk: Walk, states: list[EulerState], edits: list[Edit], delays: list[str]
+) -> list[Edit]:
     """The edits of all states, with declarations, what is read first and what is contributed last."""
     main = [block for block, initial in module.analogs if not initial]
-    taken = set(module.nets) | {e.name.text for e in (*module.variables, *module.parameters)}
-    nodes = names([state.name for state in states], taken, "_state")
+    nodes = {state.name: walk.nodes[state.name] for state in states}
     rates = [walk.rates[name] for name in dict.fromkeys([*(state.name for state in states), *walk.used])]
-    declare = [f"    electrical {', '.join(nodes.values())};", f"    real {', '.join(rates)};"]
+    declare = [f"    electrical {', '.join(nodes.values())};"] if nodes else []
+    declare += [f"    real {', '.join(rates)};"] if rates else []
     before = [f"        {rate} = 0.0;" for rate in rates]
     if walk.resets:
         declare.append(f"    parameter real {walk.fast} = {FAST}; // s, in which what is set at once goes there")
     after = []
     for state in states:
         node, name, rate = nodes[state.name], state.name, walk.rates[state.name]
-        scale = _scale(model, module, state)
+        scale = _scale(model, module, walk, state)
         read = f"({scale}) * V({node})" if scale else f"V({node})"
+        if name in walk.snapped:
+            read = f"floor({read} + 0.5)"
         if state.low:
             read = f"max({read}, {state.low})"
         if state.high:
@@ -188,6 +263,7 @@ def _assemble(model: Model, module: Module, walk: Walk, states: list[EulerState]
             after.append(f"        if ({value} <= {state.low} && {rate} < 0.0) {rate} = 0.0;")
         start = f"({state.initial})/({scale})" if scale else state.initial
         after.append(f"        V({node}) <+ {start} + idt({f'{rate}/({scale})' if scale else rate}, 0);")
+    before += delays
     first, final = main[0], main[-1]
     edits.append(Edit(first.start, first.start, ""))
     line_start = model.source.text.rfind("analog", 0, first.start)

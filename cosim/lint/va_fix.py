@@ -13,9 +13,10 @@ from cosim.language.findings import Edit, Finding, Fixed, apply_edits
 from cosim.language.va_tokens import SUFFIX
 from cosim.language.va_tree import Module, Statement
 from cosim.language.va_words import RESERVED
-from cosim.lint import va_euler
+from cosim.lint import va_arrays, va_euler, va_events
+from cosim.lint.va_marks import is_zero
 from cosim.lint.va_rules import RENAMED, Model, check, read, taken, unused_nodes
-from cosim.lint.va_state import constant, is_initial
+from cosim.lint.va_state import is_initial
 
 _SUFFIXES = {
     "meg": "e6",
@@ -29,7 +30,8 @@ _SUFFIXES = {
     "P": "e-12",
 }
 _DRAW = re.compile(r"\$(random|arandom|r?dist_\w+)$")
-_ROUNDS = 6
+_ROUNDS = 8
+_FIRST = frozenset({"reserved", "caret", "number", "attr", "ground", "ground-order", "discipline", "event", "array"})
 # The line and the message of a text's first error, None where it compiles.
 Compiler = Callable[[str], tuple[int, str] | None]
 # draw -> formula of its last arguments {0}, {1} and of the parameter {2}; the parameter's default, and what it is
@@ -123,12 +125,18 @@ def _because(finding: Finding, left: dict[str, str]) -> str:
     for name, reason in left.items():
         if finding.rule == "hidden-state" and repr(name) in finding.message:
             return f" ({reason})"
+    if finding.rule == "array" and "array" in left:
+        return f" ({left['array']})"
+    if finding.rule == "event" and f"line {finding.line}" in left:
+        return f" ({left[f'line {finding.line}']})"
     return ""
 
 
 def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
     codes = {finding.rule for finding in check(model)}
     source = model.source
+    for line in [name for name in left if name.startswith("line ")]:  # of an earlier round's text
+        del left[line]
     yield from _header(model, codes)
     yield from _tokens(model)
     for module, states in zip(model.modules, model.flows, strict=True):
@@ -139,6 +147,13 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
             yield Edit(module.named, module.named + len(module.name), new, f"module {module.name!r} is {new!r}")
         yield from _declarations(model, module)
         yield from _unused(model, module)
+        try:
+            yield from va_arrays.unrolled(model, module)
+        except va_arrays.NotUnrolled as reason:
+            left["array"] = str(reason)
+        held, refused = va_events.conditions(model, module, states)
+        left.update({f"line {line}": reason for line, reason in refused.items()})
+        yield from held
         for statement in module.statements():
             if statement.start < statement.end and not source.cuts(statement.start, statement.end):
                 yield from _statement(model, module, statement)
@@ -149,8 +164,7 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
                 if source.editable(node):
                     yield from _expression(model, module, node)
         yield from _draws(model, module)
-        syntax = codes & {"reserved", "caret", "number", "attr", "ground", "ground-order", "discipline", "event"}
-        if states.hidden and not syntax:  # one thing at a time: texts that both change would collide
+        if states.hidden and not codes & _FIRST:  # one thing at a time: texts that both change would collide
             done = va_euler.rewrite(model, module, states)
             left.update(done.left)
             yield from (replace(edit, group=f"states of {module.name}") for edit in done.edits)
@@ -275,8 +289,6 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
             yield Edit(
                 statement.start, statement.end, ";", "printing at the end is removed: it would print at each step"
             )
-        elif events in (["cross"], ["above"]) and (held := _level(model, module, statement)):
-            yield held
         elif events == ["timer"] and _euler_body(body):
             inner = "\n".join(text[s.start : s.end] for s in statement.body)
             yield Edit(
@@ -289,25 +301,10 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
             )
     elif statement.kind == "contrib" and statement.value is not None:
         value = statement.value
-        if value.op == "call" and value.name == "idt" and len(value.args) == 2 and not _zero(value.args[1]):
+        if value.op == "call" and value.name == "idt" and len(value.args) == 2 and not is_zero(value.args[1]):
             yield _idt(model, value)
     elif statement.kind == "call" and statement.name in ("$stop", "$fatal", "$finish"):
         yield Edit(statement.start, statement.end, ";", f"{statement.name} is removed: the netlist ends the analysis")
-
-
-def _level(model: Model, module: Module, statement: Statement) -> Edit | None:
-    """An event that sets constants, as a condition under which they are set; None where it means something else."""
-    inside = [s for child in statement.body for s in child.walk() if s.kind not in ("block", "empty")]
-    if not inside or not all(s.kind == "assign" and s.value is not None and constant(s.value, module) for s in inside):
-        return None
-    ways = {"+1": ">", "1": ">", "1.0": ">", "-1": "<", "-1.0": "<"}
-    text = [model.source.text[arg.start : arg.end] for arg in statement.args]
-    way = ways.get(text[1].replace(" ", "") if len(text) > 1 else "1" if statement.name == "above" else "")
-    if not way or not all(model.source.editable(arg) for arg in statement.args[:1]):
-        return None
-    body = model.source.text[statement.body[0].start : statement.end]
-    why = f"@({statement.name}({text[0]})) is a condition: what it sets holds from there on"
-    return Edit(statement.start, statement.end, f"if (({text[0]}) {way} 0.0) {body}", why)
 
 
 def _euler_body(body: list[Statement]) -> bool:
@@ -315,10 +312,6 @@ def _euler_body(body: list[Statement]) -> bool:
     return any(
         s.kind == "assign" and s.value is not None and s.value.op in "+-" and s.target in s.value.names() for s in body
     )
-
-
-def _zero(expr: Expr) -> bool:
-    return expr.op == "number" and expr.value == 0.0
 
 
 def _idt(model: Model, node: Expr) -> Edit:
@@ -367,7 +360,7 @@ def _expression(model: Model, module: Module, node: Expr) -> Iterator[Edit]:
         yield Edit(node.start, node.end, new, f"{name}(x) is written out")
     elif name == "idt" and node.op == "call" and len(parts) == 1:
         yield Edit(node.end - 1, node.end - 1, ", 0", "idt(rate) is idt(rate, 0)")
-    elif name == "idt" and len(parts) == 2 and not _zero(node.args[1]):
+    elif name == "idt" and len(parts) == 2 and not is_zero(node.args[1]):
         yield _idt(model, node)
 
 

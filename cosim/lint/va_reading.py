@@ -28,26 +28,11 @@ from cosim.language.expressions import (
     evaluate,
 )
 from cosim.language.va_tokens import number, scan
-from cosim.language.va_tree import Module, Statement
+from cosim.language.va_tree import Declared, Module, Statement
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import step_parameters
+from cosim.lint.va_values import CONSTANTS, FUNCTIONS, element, indices, starts
 
-CONSTANTS = {
-    "`M_PI": math.pi, "`M_TWO_PI": 2 * math.pi, "`M_PI_2": math.pi / 2, "`M_E": math.e, "`M_SQRT2": math.sqrt(2.0),
-    "`M_LN10": math.log(10.0), "`M_LN2": math.log(2.0), "`P_Q": 1.602176634e-19, "`P_K": 1.380649e-23,
-    "`P_CELSIUS0": 273.15, "`P_H": 6.62607015e-34, "`P_EPS0": 8.8541878128e-12,
-    "$temperature": 300.15, "$vt": 300.15 * 1.380649e-23 / 1.602176634e-19,
-}  # fmt: skip
-_FUNCTIONS: dict[str, Callable[..., float]] = {
-    "ln": math.log, "log": math.log10, "log10": math.log10, "exp": math.exp, "limexp": math.exp, "sqrt": math.sqrt,
-    "min": min, "max": max, "abs": abs, "fabs": abs, "pow": lambda a, b: a**b, "floor": math.floor, "ceil": math.ceil,
-    "sin": math.sin, "cos": math.cos, "tan": math.tan, "asin": math.asin, "acos": math.acos, "atan": math.atan,
-    "atan2": math.atan2, "hypot": math.hypot, "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh,
-    "asinh": math.asinh, "acosh": math.acosh, "atanh": math.atanh,
-    "sgn": lambda x: float(np.sign(x)), "sign": lambda x: float(np.sign(x)),
-    "int": math.trunc,
-}  # fmt: skip
-_FUNCTIONS |= {f"${name}": _FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
 SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
 _SPECIAL = {"idt", "ddt", "analysis", "$temperature", "$vt", "$simparam", "$rdist_normal", "$dist_normal",
@@ -102,7 +87,7 @@ class ModuleReading:
             raise Unreadable("an instance or an array", token.start)
         self._module, self._model, self._dt = module, model, dt
         self._open = {port.text for port in module.ports} - set(self._ports)
-        self._dialect = Dialect(_FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
+        self._dialect = Dialect(FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
         self._closures: dict[int, Closure] = {}
         self._parsed: list[Expr] = []
         self._values: dict[str, float] = {}
@@ -126,11 +111,35 @@ class ModuleReading:
         )
         flow = next(flow for one, flow in zip(model.modules, model.flows, strict=True) if one is module)
         steps = step_parameters(module, flow)
+        self._arrays: dict[str, set[str]] = {}  # -> its elements
+        for entry in (*module.parameters, *module.variables) if not partly else ():
+            self._declare(entry)
         for entry in module.parameters:
+            if entry.array:
+                continue
             value = self._of(entry.value) if entry.value is not None else 0.0
             self._values[entry.name.text] = dt if entry.name.text in steps else value
         for entry in module.variables:
+            if entry.array:
+                continue
             self._values[entry.name.text] = self._of(entry.value) if entry.value is not None else 0.0
+
+    def _declare(self, entry: Declared) -> None:
+        """The elements of an array, each known by its name and index."""
+        if not entry.array:
+            return
+        places = indices(entry, self._of)
+        names = [element(entry.name.text, place) for place in places]
+        self._arrays[entry.name.text] = set(names)
+        for name, value in zip(names, starts(entry, len(names)), strict=True):
+            self._values[name] = 0.0 if value is None else self._of(value)
+
+    def _place(self, node: Expr) -> str:
+        """The element that ``node`` means."""
+        name = element(node.name, [self._of(arg) for arg in node.args])
+        if name not in self._arrays.get(node.name, ()):
+            raise Unreadable(f"{name!r} is not an element of an array", node.start)
+        return name
 
     def _to_solve(self) -> list[str]:
         """The inner nodes that currents flow into, and whose voltage nothing states."""
@@ -164,7 +173,8 @@ class ModuleReading:
 
     def run(self, t: Array, v: Array) -> Trace:
         """Drive the ports with ``v`` (n,) V at ``t`` (n,) s, evenly spaced by ``dt``."""
-        names = list(dict.fromkeys(entry.name.text for entry in self._module.variables if entry.kind != "string"))
+        plain = [e.name.text for e in self._module.variables if e.kind != "string"]
+        names = list(dict.fromkeys(one for name in plain for one in sorted(self._arrays.get(name, {name}))))
         kept = {name: np.empty(len(t)) for name in names}
         current = np.empty(len(t))
         guess = 0.0
@@ -272,6 +282,8 @@ class ModuleReading:
             if name in ("$abstime", "$realtime", "$time"):
                 return lambda: self._time
             return lambda: self._named(node)
+        if node.op == "index":
+            return lambda: self._values[self._place(node)]
         if node.op == "string":  # a number that only the same text has
             value = self._strings.setdefault(name, float(len(self._strings)))
             return lambda: value
@@ -385,11 +397,12 @@ class ModuleReading:
 
     def _run(self, statement: Statement) -> None:
         kind, value = statement.kind, statement.value
-        if kind == "unread" or (kind == "assign" and statement.access is not None):
-            raise Unreadable("an array, or a statement that is not read", statement.start)
+        if kind == "unread":
+            raise Unreadable("a statement that is not read", statement.start)
         if kind == "assign" and value is not None:
             found = self._of(value)
-            self._values[statement.target] = float(round(found)) if statement.target in self._module.integers else found
+            target = statement.target if statement.access is None else self._place(statement.access)
+            self._values[target] = float(round(found)) if statement.target in self._module.integers else found
         elif kind == "contrib" and value is not None and statement.access is not None:
             self._contribute(statement.access, self._of(value))
         elif kind == "block":

@@ -222,7 +222,8 @@ def step_parameters(module: Module, states: Flow) -> set[str]:
     name, of those that a hidden variable is computed from.
     """
     named = [e.name.text for e in module.parameters if any(names.match(e.name.text) for names in _STEP_NAMES)]
-    if not named or not states.hidden:
+    hidden = {*states.hidden, *(e.name.text for e in module.variables if e.array)}  # an array may keep its values too
+    if not named or not hidden:
         return set()
     now, last = clocks(states)
     given = [{id(s): s.value for s in s_list if s.value is not None} for s_list in states.assigned.values()]
@@ -233,7 +234,7 @@ def step_parameters(module: Module, states: Flow) -> set[str]:
             if any(v.op == "-" and v.args[0].name in now and v.args[1].name in last for v in values.values())
         ]
         return {v.name for values in measured for v in values.values() if v.op == "name" and v.name in named}
-    needed = sources(module, states.hidden) & set(named)
+    needed = sources(module, hidden) & set(named)
     for names in _STEP_NAMES:
         if found := {name for name in needed if names.match(name)}:
             return found

@@ -6,95 +6,92 @@ slope (`va_slope`). The walk collects the edits that write the module so: slopes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
 from cosim.language.expressions import Expr
 from cosim.language.findings import Edit
 from cosim.language.va_tree import Module, Statement
+from cosim.lint import va_probe
 from cosim.lint.va_clip import inside
+from cosim.lint.va_marks import asked_exactly, conjuncts, flags_of, integral_of, is_start, is_zero, settled_of
+from cosim.lint.va_path import EulerState, Way, joined
 from cosim.lint.va_rules import Model
-from cosim.lint.va_slope import ZERO, NotEuler, Slopes, names
-from cosim.lint.va_state import NOW, Flow, clocks, constant, is_initial, sources, step_parameters
+from cosim.lint.va_slope import COMPARED, UNKNOWN, ZERO, NotEuler, Slopes, difference, names
+from cosim.lint.va_state import Flow, clocks, constant, is_initial, sources, step_parameters
 
 _NODE = "{} is the voltage of an internal node, integrated by idt"
-
-
-@dataclass
-class EulerState:
-    """A recognised state: its variable, others that hold the same at a step's start, its start and bounds (as text)."""
-
-    name: str
-    same: list[str] = field(default_factory=list)
-    initial: str = ""
-    low: str = ""
-    high: str = ""
-    unbounded: bool = False  # it is the value of an idt, which goes on beyond the bounds of what is read
-
-
-@dataclass
-class _Path:
-    """What is known on the way to a statement: the variables that equal a state, those with a slope, those of them
-    that are zero, and those that were assigned.
-    """
-
-    alias: dict[str, str]
-    live: set[str]
-    nil: set[str]
-    assigned: set[str]
-
-    def copy(self) -> _Path:
-        return _Path(dict(self.alias), set(self.live), set(self.nil), set(self.assigned))
-
-
-def _joined(ends: list[_Path]) -> _Path:
-    """Behind an ``if``: a variable that one end has not assigned is not read there."""
-    alias = {}
-    assigned = set().union(*(end.assigned for end in ends))
-    for name in {name for end in ends for name in end.alias}:
-        found = {end.alias.get(name, "") for end in ends if name in end.alias or name in end.assigned}
-        if len(found) == 1 and "" not in found:
-            alias[name] = found.pop()
-    live = set().union(*(end.live for end in ends))
-    nil = {n for n in live if all(n in end.nil for end in ends if n in end.live)}
-    return _Path(alias, live, nil, assigned)
 
 
 class Walk:
     """The statements at a time step of zero, with the edits that write them so.
 
-    ``candidates`` are the hidden variables that may be states, each with the one whose value it has at a step's start.
+    ``candidates`` are the hidden variables that may be states, each with the one whose value it has at a step's start;
+    ``lags`` those that are the value of something at the step before, each with what that is now.
     """
 
-    def __init__(self, model: Model, module: Module, flow: Flow, candidates: dict[str, str]) -> None:
+    def __init__(
+        self, model: Model, module: Module, flow: Flow, candidates: dict[str, str], lags: Mapping[str, Expr]
+    ) -> None:
         self.model, self.module, self.flow = model, module, flow
         self.edits: list[Edit] = []
         self.lost: dict[str, str] = {}
         self.starts: list[Statement] = []  # guarded assignments of start values
         self._integrated: set[str] = set()
         self._now, self.clocks = clocks(flow)
-        self.flags = _flags(module, flow)
-        self.settled = _settled(module, flow, self.flags)
+        self.flags = flags_of(module, flow)
+        self.settled = settled_of(module, flow, self.flags)
         self._parameters = step_parameters(module, flow)
         self.met: set[str] = set()  # those of them that are read as the step
         self.steps = self._step_variables()
-        others = self.clocks | self.flags | self.settled | self.steps
+        self.lags = {name: of for name, of in lags.items() if name not in self.clocks | self.steps}
+        others = self.clocks | self.flags | self.settled | self.steps | self.lags.keys()
         self._candidates = {name: of for name, of in candidates.items() if name not in others}
         self.states = {name: EulerState(name) for name in self._candidates.values()}
-        self._path = _Path(dict(self._candidates), set(), set(), set())
+        self._path = Way(dict(self._candidates), set(self.lags), set(), {}, set())
         taken = set(module.nets) | {e.name.text for e in (*module.variables, *module.parameters)}
-        assigned = dict.fromkeys([*self.states, *(s.target for s in module.statements() if s.kind == "assign")])
+        assigned = dict.fromkeys(
+            [*self.states, *self.lags, *(s.target for s in module.statements() if s.kind == "assign")]
+        )
         self.rates = names(assigned, taken, "_rate")
+        self.nodes = names(self.states, taken, "_state")
+        self.snapped = {name for name in self.states if name in module.integers or asked_exactly(name, module)}
         self.used: dict[str, None] = {}  # variables whose slope is assigned
         self.resets: set[str] = set()  # states that are set at once somewhere
         self.fast = names(["reset"], taken | set(self.rates.values()), "_time")["reset"]
-        self._needed = sources(module, self._candidates)
-        self._slopes = Slopes(
-            model,
-            is_step=self._is_step,
-            rate=lambda name: self.rates[name] if name in self._path.live else "",
-            nil=lambda name: name in self._path.nil,
-        )
+        self._needed = sources(module, {*self._candidates, *(self._beside_steps() if self.lags else ())})
+        self._slopes = Slopes(model, is_step=self._is_step, rate=self._rate, nothing=self._nothing)
+
+    def _beside_steps(self) -> Iterator[str]:
+        """The variables that are read beside a time step."""
+        for expr in self.module.expressions():
+            if any(self._is_step(node) for node in expr.walk()):
+                yield from expr.names()
+
+    def _rate(self, name: str) -> str:
+        """The slope of a variable, "" where it does not depend on the step here."""
+        if name in self._path.dim:
+            return UNKNOWN
+        return self.rates[name] if name in self._path.live else ""
+
+    def _drawn(self, node: Expr) -> va_probe.Values:
+        """The values of ``node`` where the step is zero, in draws of what it is made of."""
+        return va_probe.values(node, self._known_values)
+
+    def _known_values(self, node: Expr) -> va_probe.Values | None:
+        if self._is_step(node):
+            return va_probe.ZEROS
+        name = node.name if node.op == "name" else ""
+        if name in self._now | self.clocks:
+            return va_probe.drawn("$abstime")
+        if name in self._path.alias:
+            return va_probe.drawn(self._path.alias[name])
+        if name in self.lags:
+            return self._drawn(self.lags[name])
+        return self._path.drawn.get(name)
+
+    def _nothing(self, node: Expr) -> bool:
+        """Whether ``node`` is zero where the step is."""
+        return va_probe.same(self._drawn(node), va_probe.ZEROS)
 
     def kept(self) -> dict[str, str]:
         """The candidates that still hold what they began with, or what another one did."""
@@ -169,11 +166,11 @@ class Walk:
     def _lose(self, name: str, reason: str) -> None:
         self._path.alias.pop(name, None)
         self._path.live.discard(name)
-        self._path.nil.discard(name)
+        self._path.drawn[name] = va_probe.fresh(name)
         self.lost.setdefault(name, reason)
 
     def _if(self, statement: Statement, condition: Expr, guards: tuple[Expr, ...]) -> None:
-        if _is_start(condition, self.flags):
+        if is_start(condition, self.flags):
             inside = [s for child in statement.body for s in child.walk() if s.kind == "assign"]
             self.starts += inside
             if statement.other:
@@ -198,7 +195,25 @@ class Walk:
             else:
                 self.edits.append(Edit(statement.start, statement.end, ";", "the engine chooses the time step"))
             return
+        if self._slopes.moves(condition):
+            try:
+                asked = self._asked(condition)
+                if plain(self.model, statement) and asked != self._slopes.text(condition):
+                    self.edits.append(Edit(condition.start, condition.end, asked, ""))
+            except NotEuler as reason:
+                for name in {s.target for s in statement.walk() if s.kind == "assign"}:
+                    self._lose(name, str(reason))
+                return
         self._branches([statement.body, statement.other], (*guards, condition))
+
+    def _asked(self, condition: Expr) -> str:
+        """``condition`` for a step that is as small as one likes. Raises `NotEuler`."""
+        for part in conjuncts(condition):
+            lagging = part.names() & self.lags.keys()
+            if lagging and not (part.op in COMPARED and self._nothing(difference(part))):
+                name = lagging.pop()
+                raise NotEuler(f"what {name!r} was at the step before is asked for: an event between two steps")
+        return self._slopes.asked(condition)
 
     def _constant(self, statement: Statement) -> bool:
         """Whether a start value is constant and the only value of its variable."""
@@ -213,11 +228,15 @@ class Walk:
 
     def _decided(self, condition: Expr) -> bool | None:
         """What ``condition`` is for a step that is positive and as small as one likes; None where it is no such."""
-        if condition.op not in ("<", "<=", ">", ">=", "==", "!=") or not self._is_step(condition.args[0]):
+        if condition.op not in COMPARED:
+            return None
+        if self._is_step(difference(condition)):  # the time, and that of the last step
+            return condition.op in (">", ">=", "!=")
+        if not self._is_step(condition.args[0]):
             return None
         if condition.args[0].op == "name" and condition.args[0].name in self._parameters:
             return None  # a switch
-        return condition.op in (">", ">=", "!=") if _zero(condition.args[1]) else condition.op in ("<", "<=", "!=")
+        return condition.op in (">", ">=", "!=") if is_zero(condition.args[1]) else condition.op in ("<", "<=", "!=")
 
     def _branches(self, parts: list[list[Statement]], guards: tuple[Expr, ...], *, open_end: bool = False) -> None:
         path = self._path
@@ -227,7 +246,7 @@ class Walk:
             for child in part:
                 self.run(child, guards)
             ends.append(self._path)
-        self._path = _joined(ends)
+        self._path = joined(ends)
 
     def _assign(self, statement: Statement, guards: tuple[Expr, ...]) -> None:
         target, value = statement.target, statement.value
@@ -236,20 +255,25 @@ class Walk:
         if target in self.clocks | self.steps:
             self._edit(statement, ";", "the engine chooses the time step")
             return
+        if target in self.lags:
+            self._edit(statement, ";", f"{target!r}, a value of the step before, is that of this step")
+            return
         if statement.access is not None:
             self._lose(target, self._text(statement))
             return
         if target in self._path.alias and self._clamp(value, target, guards):
             return
         try:
+            drawn = self._drawn(value)
             self._update(statement, target, value, guards)
+            self._path.drawn[target] = drawn
         except NotEuler as reason:
             self._lose(target, str(reason))
 
     def _update(self, statement: Statement, target: str, value: Expr, guards: tuple[Expr, ...]) -> None:
         bounds: list[tuple[Expr, bool]] = []
         inner = inside(self.model, self.module, value, bounds)
-        integral = _integral(inner, self.module) if target in self._candidates else None
+        integral = integral_of(inner, self.module) if target in self._candidates else None
         if integral is not None and self.model.source.editable(inner):
             of = self._candidates[target]
             rate, start, reset = (None if part is None else self._slopes.text(part) for part in integral)
@@ -262,11 +286,13 @@ class Walk:
         of = self._state(inner)
         if of and bounds:
             for bound, upper in bounds:
-                _bound(self.model, self.states[of], bound, upper=upper)
+                self.states[of].bound(self.model, bound, upper=upper)
         elif bounds:
             inner = value
-        elif guards and target in self._candidates and constant(value, self.module):
+        elif guards and target in self._candidates and self._free(value):
             self._reset(statement, target)
+            return
+        if target in self._candidates and self._follow(statement, target, inner, bounds):
             return
         now, slope = self._slopes.dual(inner)
         if not of and slope != ZERO:
@@ -281,27 +307,73 @@ class Walk:
             if target in self._path.live:
                 self._edit(statement, f"begin {self.rates[target]} = 0.0; {self._text_of(statement)} end", "")
                 self._path.live.discard(target)
-            self._path.nil.discard(target)
+            self._path.dim.discard(target)
+        elif slope == UNKNOWN:
+            if of:
+                raise NotEuler(f"what {self._text_of(statement)!r} adds per second has no writing")
+            self._edit(statement, f"{target} = {now};", "")
+            self._path.live.add(target)
+            self._path.dim.add(target)
         else:
+            self._path.dim.discard(target)
             self._grow(statement, target, of or now, slope, of)
         if of:
             self._path.alias[target] = of
         else:
             self._path.alias.pop(target, None)
             if target in self._candidates:
-                self.lost.setdefault(target, self._text(statement))
+                self.lost.setdefault(target, self._why_not(statement, target))
+
+    def _why_not(self, statement: Statement, target: str) -> str:
+        """Why a value that does not depend on the time step is not that of a state."""
+        value = statement.value
+        own = self._candidates[target]
+        if value is None or not any(self._path.alias.get(n, n) == own for n in value.names() | {""}):
+            return self._text(statement)
+        return (
+            f"{self._text_of(statement)!r} changes it by an amount without a time step: the result depends on how many "
+            "steps are made; multiply the amount by the time since the last step"
+        )
+
+    def _free(self, value: Expr) -> bool:
+        """Whether ``value`` depends neither on the step nor on a state."""
+        from_states = sources(self.module, value.names()) & (self._candidates.keys() | self.lags.keys())
+        return constant(value, self.module) or not (from_states or self._slopes.moves(value))
+
+    def _follow(self, statement: Statement, target: str, value: Expr, bounds: list[tuple[Expr, bool]]) -> bool:
+        """``x = max(x, v)``: a state that goes to ``v`` at once where that is larger."""
+        if value.op != "call" or value.name not in ("max", "min") or len(value.args) != 2:
+            return False
+        for own, other in (value.args, value.args[::-1]):
+            of = self._state(own)
+            if of and self._free(other):
+                for bound, upper in bounds:
+                    self.states[of].bound(self.model, bound, upper=upper)
+                limit, held = self._slopes.text(other), self._held(of)
+                before = self._slopes.dual(own)[1]
+                if before == UNKNOWN:
+                    return False
+                sign = ">" if value.name == "max" else "<"
+                slope = f"(({limit}) {sign} {held} ? (({limit}) - {held})/{self.fast} : {before})"
+                self._grow(statement, target, of, slope, of)
+                self.resets.add(of)
+                return True
+        return False
 
     def _reset(self, statement: Statement, target: str) -> None:
         """Write a state that is set at once as one that goes there fast."""
         of, value = self._candidates[target], statement.value
         if of != target or value is None:
             raise NotEuler(self._text(statement))
-        self._grow(statement, target, target, f"(({self._slopes.text(value)}) - {target})/{self.fast}", of)
+        self._grow(statement, target, target, f"(({self._slopes.text(value)}) - {self._held(of)})/{self.fast}", of)
         self.resets.add(target)
+
+    def _held(self, name: str) -> str:
+        """A state as it goes from one value to another, where what is read of it jumps."""
+        return f"V({self.nodes[name]})" if name in self.snapped else name
 
     def _grow(self, statement: Statement, target: str, now: str, slope: str, of: str) -> None:
         """Write ``target = now`` with its slope."""
-        (self._path.nil.add if now == ZERO else self._path.nil.discard)(target)
         self.used[target] = None
         self._path.live.add(target)
         if of:
@@ -331,11 +403,12 @@ class Walk:
                 return self._state(second)
         if node.op == "/" and self._grows(node.args[1]):  # an implicit step
             return self._state(node.args[0])
+        if self._slopes.moves(node):  # in any other writing
+            drawn = self._drawn(node)
+            for of in dict.fromkeys(self._path.alias.values()):
+                if va_probe.same(drawn, va_probe.drawn(of)):
+                    return of
         return ""
-
-    def _nothing(self, node: Expr) -> bool:
-        """Whether ``node`` is zero where the step is."""
-        return self._slopes.dual(node)[0] == ZERO
 
     def _grows(self, node: Expr) -> bool:
         """Whether ``node`` is 1 + something that is zero where the step is."""
@@ -364,99 +437,18 @@ class Walk:
         mirrored = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
         of = self._path.alias[target]
         for guard in reversed(guards):
-            for condition in _parts(guard):
+            for condition in conjuncts(guard):
                 if condition.op not in mirrored:
                     continue
                 first, second = condition.args
                 for one, op in ((first, condition.op), (second, mirrored[condition.op])):
                     if one.op == "name" and self._path.alias.get(one.name) == of:
-                        _bound(self.model, self.states[of], value, upper=op in (">", ">="))
+                        self.states[of].bound(self.model, value, upper=op in (">", ">="))
                         return True
         return False
-
-
-def _parts(condition: Expr) -> Iterator[Expr]:
-    if condition.op in ("&&", "||"):
-        for arg in condition.args:
-            yield from _parts(arg)
-    else:
-        yield condition
-
-
-def _zero(expr: Expr) -> bool:
-    return expr.op == "number" and expr.value == 0.0
-
-
-def _flags(module: Module, flow: Flow) -> set[str]:
-    """Hidden variables that only say that the start is over: zero at first, and asked for it."""
-    asked = set()
-    for statement in module.statements():
-        for part in _parts(statement.value) if statement.kind == "if" and statement.value is not None else ():
-            zero = part.op == "==" and _zero(part.args[1])
-            asked |= {part.args[0].name} if (zero or part.op == "u!") and part.args[0].op == "name" else set()
-    return {
-        name
-        for name in asked & flow.hidden.keys()
-        if all(s.value is not None and s.value.op == "number" and s.value.value != 0.0 for s in flow.assigned[name])
-    }
-
-
-def _settled(module: Module, flow: Flow, flags: set[str]) -> set[str]:
-    """Hidden variables that are constant: what is assigned to them at the start, and nowhere else."""
-    starts = {
-        id(inside)
-        for statement in module.statements()
-        if statement.kind == "if" and statement.value is not None and _is_start(statement.value, flags)
-        for child in statement.body
-        for inside in child.walk()
-    }
-    return {
-        name
-        for name in flow.hidden.keys() - flags
-        if all(
-            id(s) in starts and s.target == name and s.value is not None and constant(s.value, module)
-            for s in flow.assigned[name]
-        )
-    }
-
-
-def _integral(value: Expr, module: Module) -> tuple[Expr, Expr | None, Expr | None] | None:
-    """Rate, start value (None: zero) and reset of ``idt(rate, start, reset)`` or ``start + idt(rate, 0)``.
-
-    None for anything else.
-    """
-    if value.op == "call" and value.name == "idt" and 1 <= len(value.args) <= 3:
-        rate, start, reset, *_ = *value.args, None, None
-        return rate, start, reset
-    if value.op == "+":
-        for start, integral in (value.args, value.args[::-1]):
-            zero = len(integral.args) < 2 or (_zero(integral.args[1]) and len(integral.args) == 2)
-            if integral.op == "call" and integral.name == "idt" and zero and constant(start, module):
-                return integral.args[0], start, None
-    return None
-
-
-def _is_start(condition: Expr, flags: set[str]) -> bool:
-    """``$abstime == 0``, ``$abstime <= 0``, ``first == 0``, ``!first`` (one of ``flags``) or ``analysis("ic")``."""
-    if condition.op in ("==", "<=") and _zero(condition.args[1]):
-        return condition.args[0].name in NOW or (condition.op == "==" and condition.args[0].name in flags)
-    if condition.op == "u!":
-        return condition.args[0].name in flags
-    if condition.op == "||":
-        return all(_is_start(arg, flags) for arg in condition.args)
-    return condition.op == "call" and condition.name == "analysis"
 
 
 def plain(model: Model, statement: Statement) -> bool:
     """Whether ``statement`` is written in the file itself, and not by a macro."""
     source = model.source
     return statement.start < statement.end and not source.cuts(statement.start, statement.end)
-
-
-def _bound(model: Model, state: EulerState, expr: Expr, *, upper: bool) -> None:
-    """Take a constant ``expr`` for a bound of ``state``, unless it has one already."""
-    written = model.source.text[expr.start : expr.end]
-    if upper:
-        state.high = state.high or written
-    else:
-        state.low = state.low or written

@@ -22,6 +22,7 @@ from cosim.errors import InputError, UnknownName
 from cosim.network.spice_check import Watch
 from cosim.network.wires import Wires, cell_current, effective_conductance, solve_wired
 from cosim.surrogate.base import REST, complain, require_inside, widened
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import SLACK, Surrogate
 
 READING = "conductance"
@@ -80,6 +81,8 @@ class Crossbar:
         rests: whether the cells relax between events.
         pulses: programming pulses that moved a cell so far.
         watch: notes the events of some cells; None: of none.
+        beyond: (limits, 3) by the place of a name in `limits`: how many events of a cell were outside of the domain,
+            and the least and the largest value there; `extrapolated` names them.
 
     >>> import numpy as np
     >>> from cosim.network.crossbar import Crossbar
@@ -128,6 +131,7 @@ class Crossbar:
         self.wires, self.read_voltage = wires, read_voltage
         self.kind, self.gain, self.pair, self.reading = kind, gain, pair, reading
         if isinstance(kind, Surrogate):
+            require_certified(kind)
             if reading not in kind.map.device.readings:
                 raise InputError(
                     f"the map {kind.map.name} of {kind.device} gives no {reading}, which a crossbar reads",
@@ -193,6 +197,7 @@ class Crossbar:
         self._selected: dict[int, Surrogate] = {}
         self.watch: Watch | None = None
         self.flags: dict[str, float] = {}
+        self.beyond = np.tile([0.0, np.inf, -np.inf], (len(self.limits), 1))
         self.integrators: dict[str, Any] = {}  # of the compiled loop
         # An ideal weight that is read as it is needs no second array.
         plain = isinstance(kind, Ideal) and not (pair or by_column) and mask is None and gain == 1.0
@@ -423,6 +428,18 @@ class Crossbar:
             least, most = values.item(values.argmin()), values.item(values.argmax())  # faster than reducing
             if not (least >= low and most <= high):
                 self.flags[name] = float(most if not most <= high else least)
+                cells = np.broadcast_shapes(*(part.shape for part in (*x.values(), *u.values())))
+                outside = values[(values < low) | (values > high)]
+                row = self.beyond[list(self.limits).index(name)]
+                row[0] += outside.size * np.prod(cells) / values.size
+                row[1:] = outside.min(initial=row[1]), outside.max(initial=row[2])
+
+    @property
+    def extrapolated(self) -> dict[str, dict[str, float]]:
+        """What was answered outside of the surrogate's domain so far, by the state or input: ``events`` of a cell, and
+        ``from`` and ``to`` which value (SI)."""
+        rows = zip(self.limits, self.beyond.tolist(), strict=True)
+        return {name: dict(zip(("events", "from", "to"), row, strict=True)) for name, row in rows if row[0]}
 
     def require_domain(self) -> None:
         """Raises `DomainError`, or warns, where the surrogate was used outside its domain since it was last asked."""

@@ -24,6 +24,7 @@ from cosim.devices.base import Array, Operand, Values
 from cosim.errors import EmitError, InputError
 from cosim.network.neurons import After, Model
 from cosim.network.simulation import Answers
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import MATCH, STATES, NeuronLaw, SpikeTrain, at_rest, matched
 
@@ -50,6 +51,7 @@ class EventNeuron(Model):
                 f"the surrogate of {self.surrogate.parameters.name} is not of a neuron",
                 remedy="train one of a bench with a neuron, [neurons.NAME]",
             )
+        require_certified(self.surrogate)
 
     @cached_property
     def states(self) -> Mapping[str, float]:  # type: ignore[override]  # they depend on the law

@@ -26,6 +26,7 @@ from cosim.network.neurons import Model, WinnerTakesAll, steps_held
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
 from cosim.network.wires import Wires
 from cosim.network.world import World
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import Surrogate
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -195,6 +196,8 @@ class Projection:
         object.__setattr__(self, "name", self.name or f"{self.source}_to_{self.target}")
         _require_name("projection", self.name)
         _require_kind(f"the cells of {self.name}", self.cells, Surrogate, Ideal)
+        if isinstance(self.cells, Surrogate):
+            require_certified(self.cells)
         if self.rule is not None:
             _require_kind(f"the rule of {self.name}", self.rule, Rule)
         if self.into not in (DRIVE, SIGNAL):

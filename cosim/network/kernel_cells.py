@@ -79,7 +79,11 @@ def _check(text: Text, bar: Crossbar, r: int, names: Mapping[str, str]) -> None:
         if name in names and (np.isfinite(low) or np.isfinite(high)):
             least, most = (f"{x!r}" if np.isfinite(x) else ("-np.inf" if x < 0 else "np.inf") for x in (low, high))
             with text.under(f"if not ({names[name]} >= {least} and {names[name]} <= {most}):"):
-                text.add(f"flags{r}[{place}] = {names[name]}")
+                value, row = names[name], f"beyond{r}[{place}"
+                text.add(
+                    f"flags{r}[{place}] = {value}", f"{row}, 0] += 1.0", f"{row}, 1] = min({row}, 1], {value})",
+                    f"{row}, 2] = max({row}, 2], {value})",
+                )  # fmt: skip
 
 
 def _law(text: Text, bar: Crossbar, r: int, suffix: str) -> None:
@@ -210,7 +214,7 @@ def arguments(bar: Crossbar, r: int, job: Job | None) -> dict[str, Any]:
     found |= {f"c{r}_{name}": x for name, x in bar.state.items()}
     found |= {f"q{r}_{name}": x for name, x in bar.own.items()}
     found[f"failed{r}"] = np.zeros(1, dtype=np.int64)
-    found[f"flags{r}"] = np.full(len(bar.limits), -np.inf)
+    found |= {f"flags{r}": np.full(len(bar.limits), -np.inf), f"beyond{r}": bar.beyond}
     if isinstance(bar.kind, Surrogate):
         found |= {f"table{r}_{k}": np.ascontiguousarray(x) for k, x in enumerate(_laws(bar.kind, {})[1])}
     if bar.mask is not None:

@@ -7,6 +7,7 @@ taken as one long step. ``fresh`` presentations begin at rest.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,9 @@ from cosim.network.encoders import Encoder
 from cosim.network.graph import SIGNAL, Graph, Parameters, Population, changed, whole_steps
 from cosim.network.noise import MASK
 from cosim.network.world import Episodes
+from cosim.surrogate.base import DomainWarning
+from cosim.surrogate.circuit import CircuitSet
+from cosim.surrogate.model import Surrogate
 
 BACKENDS = ("auto", "numba", "numpy")
 Floats = Mapping[str, float]
@@ -155,6 +159,10 @@ class Simulation:
         self.traces: dict[str, dict[str, Array]] = {}
         for p in graph.projections:
             self.cells[p.name] = bar = p.crossbar()
+            if isinstance(bar.kind, Surrogate) and isinstance(bar.kind.parameters, CircuitSet) and not bar.rests:
+                of = f"the map {bar.name} of {bar.kind.parameters.name}"
+                said = f"nothing is known of what the cells of {p.name} do between events ({of}): their states are held"
+                warnings.warn(said, DomainWarning, stacklevel=2)
             rule, (rows, columns) = p.rule, bar.shape
             if rule is not None:
                 order: Literal["F", "C"] = "F" if bar.w.flags.f_contiguous and not bar.w.flags.c_contiguous else "C"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,33 +63,43 @@ def plot_error(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
 
 
 def plot_free_run(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
-    """The longest free run of the first state: both over the number of pulses."""
+    """The longest free run: both of each state over the number of pulses."""
     ax = axes(ax)
-    run = max(held.free, key=lambda states: states.shape[1])
-    number = np.arange(1, run.shape[1] + 1)
-    ax.step(number, run[0], where="mid", color="0.55", lw=2.2, label="reference")
-    ax.step(number, run[1], where="mid", color=COLOURS[1], lw=0.9, label="surrogate, following itself")
-    ax.set(xlabel="pulse", ylabel=f"state {held.states[0]} over its range")
-    ax.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.14))
+    names, each = held.states, len(held.free) // len(held.states)
+    for k, name in enumerate(names):
+        run = max(held.free[k * each : (k + 1) * each], key=lambda states: states.shape[1])
+        number = np.arange(1, run.shape[1] + 1)
+        ax.step(number, run[0], where="mid", color="0.55", lw=2.2, label="_" if k else "reference")
+        label = "surrogate, following itself" if len(names) == 1 else f"surrogate, {name}"
+        colour = COLOURS[k % len(COLOURS) if len(names) > 1 else 1]
+        ax.step(number, run[1], where="mid", color=colour, lw=0.9, label=label)
+    ax.set(xlabel="pulse", ylabel=f"state {names[0]} over its range" if len(names) == 1 else "states over their ranges")
+    ax.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.0 + 0.07 * (2 + len(names) // 2)), fontsize=8)
     return ax
 
 
 def plot_growth(held: HeldOutEvents, ax: Axes | None = None) -> Axes:
-    """|error| of the free runs over the number of pulses, in % of full scale; marks at the bottom where it is zero."""
+    """|error| of the free runs over the number of pulses, in % of full scale; marks at the bottom where it is zero.
+
+    A colour a run, or, of several states, a state.
+    """
     ax = axes(ax)
-    zeros = 0
+    zeros, count = 0, len(held.free) // max(len(held.states), 1)
     ax.set_yscale("log")
     for number, run in enumerate(held.free):
-        error, colour = 100.0 * np.abs(run[1] - run[0]), COLOURS[number % len(COLOURS)]
+        state, first = number // count, number % count == 0
+        several = len(held.states) > 1
+        error, colour = 100.0 * np.abs(run[1] - run[0]), COLOURS[(state if several else number) % len(COLOURS)]
         pulse, none = np.arange(1, error.size + 1), error == 0.0
         name = f"run {number + 1}" if number < MOST_NAMED else "_"
+        if several:
+            name = held.states[state] if first else "_"
         # a point between two zeros has no line
         ax.plot(pulse, np.where(none, np.nan, error), ".-", ms=1.5, lw=0.8, color=colour, label=name)
         if none.any():
             at = np.full(int(none.sum()), 0.015)
             ax.plot(pulse[none], at, "v", ms=3, color=colour, transform=ax.get_xaxis_transform(), clip_on=False)
             zeros += at.size
-    count = len(held.free)
     title = f"{count} free run{'' if count == 1 else 's'}" + (f"; ▾ no error at all ({zeros} pulses)" if zeros else "")
     ax.set(xlabel="pulse", ylabel="|error of the state| (% of full scale)")
     ax.set_title(title, fontsize=9)
@@ -111,15 +121,15 @@ def overview(held: HeldOutEvents, *, title: str = "") -> Figure:
     return figure
 
 
-def plot_spikes(train: SpikeTrain, spikes: Array, states: Array, ax: Axes | None = None) -> Axes:
+def plot_spikes(train: SpikeTrain, spikes: Array, membrane: Array, ax: Axes | None = None) -> Axes:
     """An event neuron: the circuit's membrane, the law's at each input, and both trains of output spikes above them.
 
-    ``spikes`` (k,) s and ``states`` (2, n) are a `NeuronErrors`' second train and its states.
+    ``spikes`` (k,) s and ``membrane`` (n,) V are the law's, of a `NeuronErrors`.
     """
     ax = axes(ax)
     scale, top = 1e6, float(train.membrane.max())
     ax.plot(scale * train.time, train.membrane, color="0.7", lw=0.9, label="membrane, circuit")
-    ax.plot(scale * train.inputs[:-1], states[1], ".", color=COLOURS[1], ms=4, label="membrane at an input, surrogate")
+    ax.plot(scale * train.inputs[:-1], membrane, ".", color=COLOURS[1], ms=4, label="membrane at an input, surrogate")
     for times, height, colour, label in (
         (train.spikes, 1.25, "0.3", "output spikes, circuit"),
         (spikes, 1.12, COLOURS[1], "output spikes, surrogate"),
@@ -131,13 +141,31 @@ def plot_spikes(train: SpikeTrain, spikes: Array, states: Array, ax: Axes | None
     return ax
 
 
-def neuron_overview(held: Sequence[tuple[SpikeTrain, NeuronErrors]], *, title: str = "") -> Figure:
-    """`plot_spikes` of the first `MOST_TRAINS` held-out trains, one above the other."""
+def plot_state_errors(
+    train: SpikeTrain, found: NeuronErrors, spans: Mapping[str, float], ax: Axes | None = None
+) -> Axes:
+    """Error of each state of an event neuron at its inputs, in % of its range in ``spans``, over time."""
+    ax = axes(ax)
+    for k, (name, (circuit, ours)) in enumerate(found.states.items()):
+        error = 100.0 * (ours - circuit) / spans[name]
+        ax.plot(1e6 * train.inputs[:-1], error, ".", color=COLOURS[k % len(COLOURS)], ms=3, label=name)
+    ax.axhline(0.0, color="0.5", lw=0.8, zorder=0)
+    ax.set(xlabel="time (µs)", ylabel="error of the state (% of its range)")
+    ax.legend(loc="upper center", ncols=4, bbox_to_anchor=(0.5, 1.16), fontsize=7)
+    return ax
+
+
+def neuron_overview(
+    held: Sequence[tuple[SpikeTrain, NeuronErrors]], spans: Mapping[str, float], *, title: str = ""
+) -> Figure:
+    """`plot_spikes` and `plot_state_errors` of the first `MOST_TRAINS` held-out trains, one above the other."""
     with styled():
-        figure = new_figure(9.0, 3.4 * min(len(held), MOST_TRAINS))
+        figure = new_figure(12.0, 3.4 * min(len(held), MOST_TRAINS))
         shown = held[:MOST_TRAINS]
-        for (train, found), ax in zip(shown, figure.subplots(len(shown), squeeze=False).flat, strict=True):
-            plot_spikes(train, found.spikes[1], found.states, ax)
+        grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(3, 2))
+        for (train, found), (left, right) in zip(shown, grid, strict=True):
+            plot_spikes(train, found.spikes[1], found.states["v"][1], left)
+            plot_state_errors(train, found, spans, right)
         if title:
             figure.suptitle(title + (f"; {len(shown)} of {len(held)} trains" if len(held) > len(shown) else ""))
     return figure

@@ -177,7 +177,8 @@ class Certificate:
         against: the engine that answered, e.g. ``"ngspice-46"``.
         reference: the circuit and the device in it, e.g. ``"1t1r_random_pulses with the device tio2"``.
         extraction: whether the errors hold that of the parameters' extraction: "included" where the reference is
-            another device than the surrogate's own parameter set, else "not included".
+            another device than the surrogate's own parameter set, else "not included"; "" of a circuit, whose law
+            was learned from itself.
         limits: by the name of an error, and ``"free run"`` for the largest in `rollout`: the largest share of full
             scale at which the surrogate may be used without `uncertified`.
         netlist: SHA-256 of the circuit; "" for an integration of the device's equations.
@@ -251,7 +252,8 @@ class Certificate:
         """The certificate as text, one fact per line."""
         out = [
             f"against     {self.against}, {self.pulses} held-out pulses (seed {self.seed}), made {self.made}",
-            f"reference   {self.reference}; the error of the extraction is {self.extraction}",
+            f"reference   {self.reference}"
+            + (f"; the error of the extraction is {self.extraction}" if self.extraction else ""),
         ]
         for name, error in self.errors.items():
             kind = kind_of(name, error.unit, states=self.domain.states)
@@ -449,8 +451,8 @@ def parameters_outside(
 
 # What widens the domain of each kind of quantity.
 WIDENED_BY: Mapping[str, str] = {
-    "input": "--span", "state": "more --pulses", "parameter": "--spread, as of its variation",
-    "rest": "--against ngspice or integration, which know rests",
+    "input": "--span, or of a bench a wider range in its map", "state": "more --pulses",
+    "parameter": "--spread, as of its variation", "rest": "--against ngspice or integration, which know rests",
 }  # fmt: skip
 
 

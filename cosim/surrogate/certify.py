@@ -37,6 +37,7 @@ from cosim.surrogate.evidence import (
     errors_per_instance,
     extraction_error,
     free_run_errors,
+    instance_shares,
     instances_said,
     rest_errors,
     simulator_error,
@@ -48,7 +49,7 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference
 from cosim.surrogate.reopened import origin
 from cosim.surrogate.summary import Rollout
-from cosim.surrogate.trains import LONG, SHORT, RandomTrains, covered_range, random_inputs
+from cosim.surrogate.trains import LEAST_TESTED, LONG, SHORT, TENTHS, RandomTrains, covered_range, random_inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,9 +129,10 @@ def certify(
         train: how many follow one another, at most; the free run is as long.
         ranges: of inputs, e.g. ``{"amplitude": (-2.0, 2.0)}``, over the map's own; they become the domain.
         spread: relative standard deviation from instance to instance by parameter, e.g. ``{"theta_p": 0.2}``: the first
-            train is nominal, each further one has those parameters drawn uniformly from `deviating_range`, which
-            becomes part of the domain. Events of one instance are not independent, so that the intervals are calibrated
-            on one score of each drawn instance. Not for a reference with a device of its own.
+            train is nominal, each further one has those parameters drawn from `deviating_range`, which becomes part of
+            the domain: evenly from its tenths, `LEAST_TESTED` instances or more from each. Events of one instance are
+            not independent, so that the intervals are calibrated on one score of each drawn instance. Not for a
+            reference with a device of its own.
         limits: shares of full scale over `base.LIMITS`, by the name of a state, an output, "state" or "free run"; of
             the domain: "untested".
         rollouts: so many free runs of 1000 events more, which calibrate the intervals after 10, 100 and 1000 events;
@@ -141,7 +143,8 @@ def certify(
         tell: called with the events that are done and all of them, before each train and at the end.
 
     Raises:
-        InputError: the events move the states by less than the limit of the error, and therefore test nothing.
+        InputError: the events move the states by less than the limit of the error, and therefore test nothing; or they
+            are too few for a spread.
     """
     event_map, device = surrogate.map, surrogate.map.device
     if surrogate.instances:
@@ -175,7 +178,11 @@ def certify(
     rng = np.random.default_rng([seed, 1])
     if rollouts < 0:
         raise InputError(f"a certificate cannot have {rollouts} free runs more", remedy="give 0 or more")
-    trains = RandomTrains(event_map, rng, count=pulses, longest=train, ranges=ranges, rollouts=rollouts)
+    trains = RandomTrains(
+        event_map, rng, count=pulses, longest=train, ranges=ranges, rollouts=rollouts,
+        instances=TENTHS * LEAST_TESTED if deviating else 0,
+    )  # fmt: skip
+    shares = instance_shares(len(trains.sizes) - 1, len(deviating), rng=np.random.default_rng([seed, 18]))
     total = sum(trains.sizes)
     parts: list[xr.Dataset] = []
     drawn: list[dict[str, float]] = []
@@ -183,7 +190,10 @@ def certify(
     while (number := len(parts)) < len(trains.sizes):
         if tell is not None:
             tell(sum(trains.sizes[:number]), total)
-        drawn.append({name: float(rng.uniform(*ends)) for name, ends in deviating.items()} if number else {})
+        if number > len(shares):  # in place of a train that was cut
+            shares = np.vstack([shares, rng.random(len(deviating))])
+        at = zip(deviating.items(), shares[number - 1] if number else (), strict=bool(number))
+        drawn.append({name: low + share * (high - low) for (name, (low, high)), share in at})
         own = plain.parameters.with_values(drawn[-1]) if drawn[-1] else plain.parameters
         events = trains.events(number)
         begin = time.perf_counter()
@@ -231,7 +241,7 @@ def certify(
     after = {1: single, **free_run_errors(plain, data, trains.sizes, of_event)}
     if deviating:
         after[1] = errors_per_instance(single, trains.sizes, rng=np.random.default_rng([seed, 5]))
-        notes = (*notes, instances_said(len(trains.sizes) - 1))
+        notes = (*notes, instances_said(shares, list(deviating)))
     held = HeldOutEvents(data, _free(plain, parts, drawn), seconds_per_event(trains.asked, seconds), after)
     answering = (reference.device or plain.parameters).for_device(device.name).resolved()
     full = {**{n: e.span for n, e in event_map.states.items()}, **device.full_scales(answering)}
@@ -261,7 +271,7 @@ def certify(
         pulses=total,
         against=reference.engine,
         reference=f"map {event_map.name} on {reference.subject(plain.parameters)}",
-        extraction="included" if reference.independent else "not included",
+        extraction="" if not plain.parameters.values else "included" if reference.independent else "not included",
         limits=MappingProxyType({**{name: allowed[name.removesuffix(REST)] for name in rested}, **allowed}),
         netlist=reference.netlist(event_map),
         data=array_digest(*(held[name] for name in sorted(str(key) for key in data.data_vars))),

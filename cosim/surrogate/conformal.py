@@ -31,6 +31,8 @@ USUAL = 0.95
 LENGTHS = (1, 10, 100, 1000)
 # Free runs of a length that are worth calibrating on: the fewest that allow 95 %.
 LEAST_RUNS = 19
+# Units from which on each counts with all of its scores: they cover at most 1 % more than asked for.
+MANY = 99
 # One of each exchangeable unit, or of each unit an array.
 Scores = Array | Sequence[Array]
 
@@ -38,6 +40,14 @@ Scores = Array | Sequence[Array]
 def counted(scores: Scores) -> int:
     """How many exchangeable units have a score."""
     return scores.size if isinstance(scores, np.ndarray) else sum(one.size > 0 for one in scores)
+
+
+def scores_of(errors: Sequence[Array], *, rng: np.random.Generator) -> tuple[Array, ...]:
+    """The scores of units with several errors each, of the exchangeable ``errors`` of each: all of them of `MANY` units
+    or more; of fewer one each, drawn at random: all would cover up to one part in as many more than is asked for."""
+    if len(errors) >= MANY:
+        return tuple(errors)
+    return tuple(rng.choice(one, 1) if one.size else one for one in errors)
 
 
 def half_width(scores: Scores, level: float) -> float:

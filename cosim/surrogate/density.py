@@ -8,6 +8,9 @@ A point counts as tested where `LEAST_NEAR` held-out events lie in the cube arou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,9 +55,14 @@ def near_enough(samples: Array, points: Array) -> NDArray[np.bool_]:
     return np.asarray(distance[:, 0] <= reach)
 
 
-def covered_share(samples: Array) -> float:
-    """The share of the unit box that ``samples`` (n, d) test, on points of a fixed low-discrepancy sequence."""
+def covered_share(samples: Array, *, levels: Mapping[int, int] = MappingProxyType({})) -> float:
+    """The share of the unit box that ``samples`` (n, d) test, on points of a fixed low-discrepancy sequence.
+
+    ``levels``: how many a column has that takes no other values.
+    """
     from scipy.stats import qmc
 
     points = qmc.Sobol(samples.shape[1], scramble=False).random(PROBES)
+    for column, count in levels.items():
+        points[:, column] = np.floor(count * points[:, column]) / max(count - 1, 1)
     return float(np.mean(near_enough(samples, points)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -20,12 +20,11 @@ from cosim.errors import CosimError, InputError
 from cosim.parameters import ParameterSet
 from cosim.surrogate.base import REST
 from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, LEVELS
+from cosim.surrogate.density import LEAST_NEAR, NEAR, covered_share
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import EVENT, Reference, events_of
 from cosim.surrogate.summary import ErrorSummary
-
-if TYPE_CHECKING:
-    from cosim.surrogate.trains import RandomTrains
+from cosim.surrogate.trains import TENTHS, RandomTrains
 
 Errors = Mapping[str, Array]
 Summaries = Mapping[str, ErrorSummary]
@@ -115,12 +114,23 @@ def errors_per_instance(errors: Errors, sizes: Sequence[int], *, rng: np.random.
     return {name: values[chosen] for name, values in errors.items()}
 
 
-def instances_said(count: int) -> str:
-    """On how many scores intervals under a spread rest, and which levels these do not allow."""
+def instance_shares(count: int, parameters: int, *, rng: np.random.Generator) -> Array:
+    """(count, parameters) where instances lie in the ranges of their parameters: evenly in the tenths of each."""
+    tenth = np.arange(count) % TENTHS
+    columns = [(rng.permutation(tenth) + rng.random(count)) / TENTHS for _ in range(parameters)]
+    return np.stack(columns, axis=-1) if columns else np.zeros((count, 0))
+
+
+def instances_said(shares: Array, names: Sequence[str]) -> str:
+    """On which instances a spread rests, how densely they fill its box, and which intervals they are too few for."""
     # n scores allow the levels up to n / (n + 1)
+    count, near = len(shares), covered_share(shares)
     lacking = [f"{100.0 * level:g} %" for level in LEVELS if (count + 1) * (1.0 - level) < 1.0 - 1e-9]
-    said = f"intervals: calibrated on one run of each of {count} drawn instances"
-    return said + (f", too few for {', '.join(lacking)}" if lacking else "")
+    return (
+        f"spread: {count} instances, {count // TENTHS} or more from each tenth of {', '.join(names)}; {near:.1%} of "
+        f"their box has {LEAST_NEAR} in the {NEAR:.0%} of it around each point; intervals are calibrated on one run of "
+        "each" + (f", too few for {', '.join(lacking)}" if lacking else "")
+    )
 
 
 def simulator_error(

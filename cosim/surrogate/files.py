@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -36,6 +37,10 @@ FORMAT = "cosim surrogate"
 VERSION = 6
 HELD, MOST_HELD = "held_", 2000  # events that a file keeps for its figure, at most
 MAX_UNPACKED, MAX_MEMBERS = 1 << 30, 10_000
+
+
+class OtherVersionWarning(UserWarning):
+    """A surrogate comes from a file that another version of cosim wrote."""
 
 
 def array_digest(*arrays: NDArray[Any]) -> str:
@@ -124,7 +129,11 @@ def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None =
     if held is not None:
         few = held.events.isel({EVENT: slice(0, MOST_HELD)})
         arrays |= {f"{HELD}{name}": np.asarray(few[name].values) for name in few.data_vars}
-        arrays |= {f"{HELD}free_{k}": run for k, run in enumerate(held.free[: MOST_HELD // 10])}
+        each = len(held.free) // max(len(held.states), 1)  # as many of each state
+        runs = [
+            run for k, run in enumerate(held.free) if k % max(each, 1) < MOST_HELD // 10 // max(len(held.states), 1)
+        ]
+        arrays |= {f"{HELD}free_{k}": run for k, run in enumerate(runs)}
         told = {str(name): dict(few[name].attrs) for name in few.data_vars}
     text = json.dumps(
         {
@@ -144,8 +153,10 @@ def save(surrogate: Surrogate, path: str | Path, *, held: HeldOutEvents | None =
     return write_npz(path, packed)
 
 
-def load(path: str | Path, *, policy: Policy = "raise", reference: Reference | None = None) -> Surrogate:
-    """The surrogate in ``path``; ``policy`` and ``reference`` as in `Surrogate`.
+def load(
+    path: str | Path, *, policy: Policy = "raise", reference: Reference | None = None, uncertified: bool = False
+) -> Surrogate:
+    """The surrogate in ``path``; ``policy``, ``reference`` and ``uncertified`` as in `Surrogate`.
 
     Raises `MissingFile`; `InputError` for a foreign, damaged or newer file; `UnknownName` for a policy.
 
@@ -156,7 +167,7 @@ def load(path: str | Path, *, policy: Policy = "raise", reference: Reference | N
     from cosim.surrogate.document import rebuilt
 
     found = _read(path, lambda body, arrays, certificate, _: rebuilt(body, arrays, certificate))
-    return found.with_(policy=policy, reference=reference)
+    return found.with_(policy=policy, reference=reference, uncertified=uncertified)
 
 
 def load_held(path: str | Path) -> HeldOutEvents | None:
@@ -218,6 +229,13 @@ def _read(path: str | Path, make: Callable[[Any, dict[str, NDArray[Any]], Certif
                 raise InputError(
                     f"the surrogate file is damaged: array {name!r} has changed", where=where, remedy="make it again"
                 )
+        if document["cosim"] != __version__:
+            warnings.warn(
+                f"{path} was made by cosim {document['cosim']}, and this is {__version__}: 'cosim surrogate check' "
+                "tells whether it is what it was",
+                OtherVersionWarning,
+                stacklevel=4,
+            )
         given = document["certificate"]
         certificate = None if given is None else Certificate.from_dict(given)
         return make(document["body"], arrays, certificate, document["held"])

@@ -75,6 +75,7 @@ class Surrogate:
         policy: what to do outside the certificate's domain: "raise", "warn" or "ask", which takes the answer of
             ``reference``.
         reference: answers for single instances outside the domain.
+        uncertified: networks and exports take it without a certificate, or one that misses its limits.
         threads: how many cores may work on a large array of closed pulses; more than are idle make it slower.
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
@@ -99,6 +100,7 @@ class Surrogate:
     certificate: Certificate | None = None
     policy: Policy = "raise"
     reference: Reference | None = field(default=None, compare=False)
+    uncertified: bool = field(default=False, compare=False)
     threads: int = field(default=1, compare=False)
     answers: list[xr.Dataset] = field(default_factory=list, compare=False, repr=False)
     dtype: Literal["float64", "float32"] = "float64"

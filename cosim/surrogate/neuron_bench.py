@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.constants import zero_Celsius as ZERO_CELSIUS
 
 from cosim import __version__
@@ -26,10 +25,11 @@ from cosim.devices.base import Array
 from cosim.devices.maps import Field
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, SimulationError
-from cosim.surrogate.base import UNTESTED, Certificate, Domain, read_limits
+from cosim.surrogate.base import Certificate, Domain, read_limits
 from cosim.surrogate.certify import Tell, growth, seconds_per_step
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.conformal import Band
+from cosim.surrogate.density import covered_share
 from cosim.surrogate.files import array_digest
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import MATCH, ROOM, STATES, NeuronLaw, SpikeTrain, matched, run_neurons, spikes_of
@@ -37,9 +37,18 @@ from cosim.surrogate.neuron_events import Events
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_runs import Errors, HeldOut, Runs, circuit_at, errors_after, held_out_trains
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
-from cosim.surrogate.spike_bench import SpikeBench, answered, behind, intervals_tested, recorded
+from cosim.surrogate.spike_bench import (
+    SpikeBench,
+    answered,
+    behind,
+    intervals_tested,
+    recorded,
+    samples_in,
+    seen,
+    seen_said,
+)
 from cosim.surrogate.summary import ErrorSummary
-from cosim.surrogate.trains import LEAST_TESTED, TENTHS, covered_parts
+from cosim.surrogate.trains import covered_parts
 
 SPIKES = "spikes"
 LIMITS: Mapping[str, float] = MappingProxyType({SPIKES: 0.02, "latency": 0.02, "energy": 0.03})
@@ -51,8 +60,13 @@ BLOCK = 10  # events whose energies are compared together: a spike may end in th
 
 
 @dataclass(frozen=True)
-class NeuronBench(SpikeBench[NeuronFile]):
+class NeuronBench(SpikeBench[NeuronFile, Array, SpikeTrain]):
     """A neuron of a bench, ready to be driven."""
+
+    @property
+    def train(self) -> type[SpikeTrain]:
+        """A train of input spikes, and what came of it."""
+        return SpikeTrain
 
     @classmethod
     def load(cls, reference: str | Testbench, name: str = "") -> NeuronBench:
@@ -82,8 +96,9 @@ class NeuronBench(SpikeBench[NeuronFile]):
         """The bench with input spikes at ``inputs`` (n,) s but for the last, which is where it stops."""
         return self.driven({self.given.stimulus: inputs[:-1]}, stop=float(inputs[-1]), save=tuple(self.given.vectors))
 
-    def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
-        """What the circuit makes of input spikes at ``inputs``; raises `SimulationError` where it gave no answer."""
+    def recorded(self, asked: Array, simulator: Simulator) -> SpikeTrain:
+        """What the circuit makes of input spikes at ``asked`` (n + 1,) s, the last one being where it ends."""
+        inputs = asked
         data = answered(self.testbench(inputs), simulator)
         t = np.asarray(data["time"].values, dtype=float)
         x = {str(name): np.asarray(data[name].values, dtype=float) for name in data.data_vars}
@@ -131,7 +146,7 @@ class NeuronErrors:
         membrane, facilitation: largest and rms error of the states at the inputs, shares of full scale.
         energy: relative error of the energy of all events together, and rms of blocks of ten over their mean.
         spikes: the circuit's and the law's, (s,) each.
-        states: (2, n) V, the circuit's and the law's membrane at the inputs.
+        states: by name, (2, n) in SI: the circuit's and the law's at the inputs; a phase within a spike is NaN.
         errors: (n,) each, SI: of v, u, n, of the phase outside of spikes and, over ten events, energy; of the matched
             latencies.
     """
@@ -142,7 +157,7 @@ class NeuronErrors:
     facilitation: tuple[float, float]
     energy: tuple[float, float]
     spikes: tuple[Array, Array]
-    states: Array
+    states: Mapping[str, Array]
     errors: Mapping[str, Array]
 
 
@@ -166,8 +181,9 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
     lateness = (float(np.sqrt(np.mean(late**2))), float(np.max(np.abs(late)))) if pairs else (np.inf, np.inf)
     there = train.at(train.inputs)
     top = float(train.membrane.max())
-    states = {name: found[name] - there[name][:-1] for name in ("v", "u", "n")}
-    phase = circuit_at(train, law.numbers["memory"])["phase"][:-1]
+    circuit = {name: values[:-1] for name, values in circuit_at(train, law.numbers["memory"]).items() if name in STATES}
+    circuit["phase"] = np.where(circuit["phase"] >= 0.0, circuit["phase"], np.nan)
+    states = {name: found[name] - circuit[name] for name in STATES}
     drawn = np.diff(there["energy"])
     blocks = drawn.size // 10 * 10
     ten = [part[:blocks].reshape(-1, 10).sum(axis=1) for part in (drawn, found["energy"])]
@@ -182,8 +198,12 @@ def check_neuron(law: NeuronLaw, train: SpikeTrain) -> NeuronErrors:
             float(np.sqrt(np.mean((ten[1] - ten[0]) ** 2)) / np.mean(ten[0])),
         ),
         (train.spikes, ours),
-        np.stack([there["v"][:-1], found["v"]]),
-        {**states, "phase": (found["phase"] - phase)[phase >= 0.0], "latency": late, "energy": ten[1] - ten[0]},
+        {name: np.stack([circuit[name], found[name]]) for name in STATES},
+        {
+            **{name: error[np.isfinite(error)] for name, error in states.items()},
+            "latency": late,
+            "energy": ten[1] - ten[0],
+        },
     )
 
 
@@ -236,8 +256,7 @@ def train_neuron(
         tell: called with the trains that are done and all of them.
 
     Raises:
-        InputError: a train of the certificate has fewer than two output spikes, or there is a limit of what is
-            "untested", which a neuron's certificate does not say.
+        InputError: a train of the certificate has fewer than two output spikes.
     """
     neuron_limits(limits)
     shortest, longest = neuron.given.intervals
@@ -254,20 +273,17 @@ def train_neuron(
 
     # slow and fast trains in turn: a budget that is spent early leaves both
     order = np.argsort(np.arange(trains) * 7 % max(trains, 1), kind="stable") if trains else np.arange(0)
-    given = recorded(means[order].tolist(), record, budget=budget, total=total, tell=tell)
+    given = recorded(means[order].tolist(), record, budget=budget, total=total, tell=tell, clock=neuron.clock)
     made, spent = given.trains, given.seconds
     law = fit_neuron(made, seed=seed)
     held = held_out_trains(
         partial(neuron.record, simulator=simulator), neuron.given.intervals, trains=held_out, count=count,
-        stretches=stretches, rollouts=rollouts, seed=seed, tell=behind(tell, trains, total),
+        stretches=stretches, rollouts=rollouts, seed=seed, tell=behind(tell, trains, total), clock=neuron.clock,
     )  # fmt: skip
     most = max(float(train.intervals.max()) for train in (*made, *held.all))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
-    tested = tenths_tested(chosen, [*made, *held.all])
-    surrogate, errors = _certified(
-        plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits, notes=given.notes
-    )
+    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=given.notes)
     each = spent / max(sum(train.intervals.size for train in made), 1)
     return TrainedNeuron(surrogate, errors, tuple(held.trains), spent, each, held.runs)
 
@@ -277,7 +293,7 @@ def certify_neuron(
     neuron: NeuronBench,
     simulator: Simulator,
     *,
-    trains: int = 2,
+    trains: int = 3,
     count: int = 100,
     stretches: int = 0,
     rollouts: int = 0,
@@ -293,12 +309,10 @@ def certify_neuron(
         raise InputError(f"the surrogate of {surrogate.parameters.name} is not of a neuron", remedy="see cosim.certify")
     held = held_out_trains(
         partial(neuron.record, simulator=simulator), neuron.given.intervals, trains=trains, count=count,
-        stretches=stretches, rollouts=rollouts, seed=seed, tell=tell,
+        stretches=stretches, rollouts=rollouts, seed=seed, tell=tell, clock=neuron.clock,
     )  # fmt: skip
     plain = surrogate.with_(certificate=None)
-    before = None if surrogate.certificate is None else surrogate.certificate.domain
-    tested = tenths_tested(cast(CircuitSet, surrogate.parameters), held.all, before=before)
-    made, errors = _certified(plain, neuron, simulator, held, tested=tested, seed=seed, limits=limits)
+    made, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits)
     events = sum(train.intervals.size for train in held.all)
     return TrainedNeuron(made, errors, tuple(held.trains), held.seconds, held.seconds / events, held.runs)
 
@@ -309,26 +323,18 @@ def _certified(
     simulator: Simulator,
     held: HeldOut,
     *,
-    tested: Mapping[str, NDArray[np.int64]],
     seed: int,
     limits: Mapping[str, float],
     notes: tuple[str, ...] = (),
 ) -> tuple[Surrogate, tuple[NeuronErrors, ...]]:
     """``plain`` with the certificate of its errors on ``held``, and those errors."""
     errors = tuple(check_neuron(cast(NeuronLaw, plain.learned), train) for train in held.trains)
-    certificate = certificate_of(
-        plain, neuron, simulator, held, errors, tested=tested, seed=seed, limits=limits, notes=notes
-    )
+    certificate = certificate_of(plain, neuron, simulator, held, errors, seed=seed, limits=limits, notes=notes)
     return plain.with_(certificate=certificate), errors
 
 
 def neuron_limits(limits: Mapping[str, float]) -> Mapping[str, float]:
     """`LIMITS` with ``limits`` over them; raises `InputError` and `UnknownName` as `base.read_limits`."""
-    if UNTESTED in limits:
-        raise InputError(
-            f"a limit of {UNTESTED!r} has no meaning for a neuron, whose certificate has intervals alone",
-            remedy="leave it out",
-        )
     outputs = {SPIKES: Field("1"), "latency": Field("s"), "energy": Field("J")}
     return read_limits({**LIMITS, **limits}, states=STATES, outputs=outputs)
 
@@ -350,25 +356,6 @@ def neuron_set(neuron: NeuronBench, law: NeuronLaw, *, shortest: float, longest:
     )  # fmt: skip
 
 
-def tenths_tested(
-    chosen: CircuitSet, trains: Sequence[SpikeTrain], *, before: Domain | None = None
-) -> dict[str, NDArray[np.int64]]:
-    """How many events of ``trains`` begin in each tenth of each state's range, over enough for what an earlier
-    certificate has tested (``before``).
-    """
-    found, events = {}, Events.of(trains, chosen.states["phase"].range[1])
-    for name, entry in chosen.states.items():
-        at = np.clip(getattr(events, name), *entry.range)
-        counts, ends = np.histogram(at, bins=TENTHS, range=entry.range)
-        middle = 0.5 * (ends[1:] + ends[:-1])
-        low, high = (np.inf, -np.inf) if before is None else before.states[name]
-        known = (middle > low) & (middle < high)
-        if before is not None:
-            known &= ~before.in_gap(name, middle)
-        found[name] = counts + np.where(known, LEAST_TESTED, 0)
-    return found
-
-
 def certificate_of(
     plain: Surrogate,
     neuron: NeuronBench,
@@ -376,12 +363,11 @@ def certificate_of(
     held: HeldOut,
     found: Sequence[NeuronErrors],
     *,
-    tested: Mapping[str, NDArray[np.int64]],
     seed: int,
     limits: Mapping[str, float],
     notes: tuple[str, ...] = (),
 ) -> Certificate:
-    """The certificate of a neuron's surrogate by its errors on held-out trains, where it was ``tested``."""
+    """The certificate of a neuron's surrogate by its errors on held-out trains, where events of these began."""
     chosen = cast(CircuitSet, plain.parameters)
     together = {name: np.concatenate([one.errors[name] for one in found]) for name in found[0].errors}
     drawn = np.concatenate([np.diff(train.at(train.inputs)["energy"]) for train in held.trains])
@@ -402,18 +388,29 @@ def certificate_of(
     missed = 1.0 - float(np.mean([one.f1 for one in found]))
     errors[SPIKES] = ErrorSummary(missed, missed, 1.0, "")
     allowed = neuron_limits(limits)
-    free = tuple(one.states / scales["v"] for one in found)
-    intervals = np.concatenate([train.intervals for train in held.all])
+    free = tuple(
+        np.where(np.isnan(both[0]), 0.0, both / scales[name]) for one in found for name, both in one.states.items()
+    )
+    begun = [Events.of([train], chosen.states["phase"].range[1]) for train in held.all]
+    tested = {name: seen([getattr(one, name) for one in begun], e.range) for name, e in chosen.states.items()}
     parts = {name: covered_parts(entry, tested[name], name=name) for name, entry in chosen.states.items()}
+    box = {
+        **{name: hull for name, (hull, _) in parts.items()},
+        "interval": intervals_tested([train.intervals for train in held.all]),
+    }
+    columns = {name: np.concatenate([getattr(one, name) for one in begun]) for name in box}
+    samples = samples_in(plain.map, columns, box, seed=seed)
     own, tightened = _own_error(neuron, simulator, held.trains[0], scales, units)
     bands = tuple(Band.of(one, events=events) for events, one in errors_after(plain, held.runs).items())
     return Certificate(
         errors=MappingProxyType(errors),
-        rollout=growth(free),
+        rollout=replace(growth(free), trains=len(found)),
         domain=Domain(
-            MappingProxyType({"interval": intervals_tested(intervals)}),
+            MappingProxyType({"interval": box["interval"]}),
             MappingProxyType({name: hull for name, (hull, _) in parts.items()}),
             gaps=MappingProxyType({name: gaps for name, (_, gaps) in parts.items() if gaps}),
+            samples=tuple(map(tuple, samples.tolist())),
+            covered=covered_share(samples),
             units=MappingProxyType({n: e.unit for n, e in {**chosen.inputs, **chosen.states}.items()}),
         ),
         bands=bands,
@@ -422,7 +419,7 @@ def certificate_of(
         seconds_per_step=seconds_per_step(plain),
         against=simulator.version(),
         reference=f"trains of random spikes through the circuit of {chosen.name}",
-        extraction="included",
+        extraction="",
         carried="none: the circuit itself answers, and the law was learned from it",
         simulator=own,
         tightened=tightened,
@@ -440,7 +437,7 @@ def certificate_of(
             f"spikes: 1 - F1 of the output spikes; a match lies within {100.0 * MATCH:g} % of the mean output interval",
             f"energy: of {BLOCK} events at a time; latency: of the matched spikes, over its rms",
             "phase: of events that end outside of a spike, within which nothing tells when its reset will end",
-            "states: certified where events to learn from or held out began, tenth by tenth of their ranges",
+            *(seen_said(name, counts) for name, counts in tested.items()),
             *held.said(bands),
             *notes,
         ),

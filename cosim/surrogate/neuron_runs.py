@@ -11,6 +11,7 @@ phase is the law's own, counted from the circuit's spike. So the phase has an er
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array, Values
 from cosim.surrogate.base import Range
 from cosim.surrogate.certify import Tell
-from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band
+from cosim.surrogate.conformal import LEAST_RUNS, LENGTHS, Band, scores_of
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import STATES, NeuronLaw, SpikeTrain
 from cosim.surrogate.neuron_trains import held_out_means, random_spikes, run_spikes
@@ -31,7 +32,6 @@ from cosim.surrogate.spike_bench import steady_seconds, timed
 
 # Inputs of a run by the most events that are followed in it: more, as a train ends before a spike that does not.
 INPUTS: Mapping[int, int] = MappingProxyType({10: 22, 100: 112, 1000: 1012})
-MANY = 99  # trains from which on each counts with all of its pieces: they cover at most 1 % more than asked for
 Runs = Mapping[int, Sequence[SpikeTrain]]
 Errors = Mapping[str, tuple[Array, ...]]
 
@@ -81,6 +81,7 @@ def held_out_trains(
     rollouts: int = 0,
     seed: int,
     tell: Tell | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> HeldOut:
     """Random trains of the neuron, from streams of ``seed`` that training does not use.
 
@@ -91,6 +92,7 @@ def held_out_trains(
             or more have means drawn at random, are long enough, and calibrate the intervals after 100 events too.
         count: input spikes of each.
         stretches, rollouts: short and long ones of random means, as for `train_neuron`.
+        clock: s, by which the time of a train is taken.
     """
     many = trains >= LEAST_RUNS
     counts = {10: stretches, 100: trains if many else 0, 1000: rollouts}
@@ -103,7 +105,7 @@ def held_out_trains(
         rng = np.random.default_rng([seed, 14, length])
         how = partial(run_spikes, rng, intervals=intervals, rests=length == min(counts))
         inputs += [(length, how(count=INPUTS[length])) for _ in range(asked)]
-    trained, seconds = timed([spikes for _, spikes in inputs], record, tell=tell)
+    trained, seconds = timed([spikes for _, spikes in inputs], record, tell=tell, clock=clock)
     made: dict[int, list[SpikeTrain]] = {}
     for (length, _), train in zip(inputs, trained, strict=True):
         made.setdefault(length, []).append(train)
@@ -122,9 +124,6 @@ def errors_after(plain: Surrogate, runs: Runs, *, seed: int = 0) -> Mapping[int,
     """Signed errors (SI) by the number of events that the law followed, of each train an array; after one event those
     of the trains with the shortest runs.
 
-    Of fewer than `MANY` trains one score of each is taken, drawn at random: all of them would cover up to one part in
-    as many more than is asked for, which is little of many trains alone.
-
     Args:
         plain: of a neuron, without a certificate.
         runs: trains by the most events that are to be followed in them.
@@ -136,13 +135,8 @@ def errors_after(plain: Surrogate, runs: Runs, *, seed: int = 0) -> Mapping[int,
         wanted = [events for events in LENGTHS if events == length or events < length == shortest]
         for events, errors in piece_errors(plain, trains, wanted):
             rng = np.random.default_rng([seed, 16, events])
-            few = len(trains) < MANY
-            found[events] = {name: tuple(map(partial(_one, rng), of)) if few else of for name, of in errors.items()}
+            found[events] = {name: scores_of(of, rng=rng) for name, of in errors.items()}
     return found
-
-
-def _one(rng: np.random.Generator, scores: Array) -> Array:
-    return rng.choice(scores, 1) if scores.size else scores
 
 
 def piece_errors(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cosim.devices.base import Array
+from cosim.surrogate.conformal import LEAST_RUNS
 from cosim.surrogate.neuron import STATES, NeuronLaw, at_rest
 
 FIRST = 10.0 / 3.0  # shortest intervals before the first input, in which a circuit comes to rest (our choice)
@@ -62,6 +63,18 @@ def critical_spikes(law: NeuronLaw, rng: np.random.Generator, *, mean: float, sh
         intervals.append(drawn[chosen])
         state = {name: column[chosen : chosen + 1] for name, column in after.items()}
     return np.asarray(FIRST * shortest + np.concatenate([[0.0], np.cumsum(intervals)]))
+
+
+def drawn_means(rng: np.random.Generator, *, intervals: tuple[float, float], count: int) -> list[float]:
+    """Mean intervals (s) of held-out trains, drawn by their logarithm.
+
+    Each from all of the ``intervals``, or, of too few to calibrate anything by, one from each of as many parts of them.
+    """
+    low, high = np.log([min(5.0 * intervals[0], intervals[1]), intervals[1]])
+    drawn = rng.random(count)
+    part = drawn if count >= LEAST_RUNS else (rng.permutation(count) + drawn) / count
+    found: list[float] = np.exp(low + (high - low) * part).tolist()
+    return found
 
 
 def held_out_means(shortest: float, longest: float, *, count: int) -> list[float]:

@@ -78,7 +78,7 @@ def certified_reference(surrogate: Surrogate, simulator: Simulator) -> Reference
     if certificate is None:
         return reference
     changed = certificate.netlist and certificate.netlist != reference.netlist(surrogate.map)
-    if changed or (certificate.extraction == "included") != reference.independent:
+    if changed or (certificate.extraction != "not included") != reference.independent:
         raise InputError(
             f"the surrogate was certified against another circuit ({certificate.reference}) than "
             f"{reference.subject(surrogate.parameters)} as it is now, so that its answers would not be the certified "

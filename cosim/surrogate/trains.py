@@ -42,7 +42,11 @@ def random_inputs(entry: Field, rng: np.random.Generator, *, count: int, name: s
     low, high = span
     if entry.still[0] < entry.still[1]:
         if not low < 0.0 < high:
-            raise InputError(f"the {name} {low:g}..{high:g} {entry.unit} has one sign", remedy="give both signs")
+            most = max(abs(low), abs(high))
+            raise InputError(
+                f"the {name} {low:g}..{high:g} {entry.unit} has one sign, and a cell is moved by both",
+                remedy=f"give both signs, e.g. {-most:g} {entry.unit} to {most:g} {entry.unit}",
+            )
         negative, below = rng.random(count) < 0.5, rng.random(count) < STILL
         end, theta = np.where(negative, -low, high), np.where(negative, -entry.still[0], entry.still[1])
         least = np.where(below | (end <= theta), 0.0, theta)
@@ -84,16 +88,26 @@ class RandomTrains:
         longest: int,
         ranges: Mapping[str, Range],
         rollouts: int = 0,
+        instances: int = 0,
     ) -> None:
         """``longest``: events of a train at most; ``ranges`` of inputs, over the map's own; ``rollouts``: so many
-        trains of the longest calibrated length more, each begun anywhere."""
+        trains of the longest calibrated length more, each begun anywhere; ``instances``: at least so many trains behind
+        the first, which are shorter for it."""
         for name in ranges:
             if name not in event_map.inputs:
                 raise UnknownName(f"input of the map {event_map.name}", name, event_map.inputs)
         self.map, self._rng, self._ranges = event_map, rng, ranges
-        long = max(min(longest, max(count // 4, (count - 100) // 2)), 1)
+        long, short = max(min(longest, max(count // 4, (count - 100) // 2)), 1), SHORT
+        if instances:
+            short = max(min(SHORT, count // (2 * instances)), 1)
+            long = max(min(longest, (count - instances * short) // 2), 1)
         self.sizes = [min(long, count), *([long] if count >= 2 * long else [])]
-        self.sizes += [min(SHORT, count - start) for start in range(sum(self.sizes), count, SHORT)]
+        self.sizes += [min(short, count - start) for start in range(sum(self.sizes), count, short)]
+        if len(self.sizes) - 1 < instances:
+            raise InputError(
+                f"{count} events are too few for a spread, which takes {instances} instances drawn from it",
+                remedy="certify with 100 pulses or more",
+            )
         self.usual = len(self.sizes)
         self.sizes += [LENGTHS[-1]] * rollouts
         self.asked = list(self.sizes)  # before any was cut

@@ -48,6 +48,29 @@ DECKS = {
         RC + "E1 b 0 out 0 1\nR2 b d 1k\nC2 d 0 1n\nE2 e 0 d 0 1\nR3 e f 1k\nC3 f 0 1n\n.ac dec 200 1k 10meg\n"
         ".meas ac late find vp(f) at=1meg\n.meas ac top max vp(f)\n", 2e-3,
     ),
+    "forms that ngspice computes, of a transient": (
+        "V1 in 0 sin(0 1 100k)\nR1 in out 1k\nC1 out 0 1n\nR2 in late 3k\nC2 late 0 1n\n"
+        ".param lev=0.5 tt=3u lev2={lev/2}\n"
+        ".tran 5n 30u\n.meas tran at2 find v(in) when v(out)=0.5 rise=2\n"
+        ".meas tran meet when v(out)=v(late) cross=last\n"
+        ".meas tran low min_at v(out) from=5u to=12u\n.meas tran high max_at v(out) from=10u to=18u\n"
+        ".meas tran both trig v(out) val=lev td=2u fall=1 targ v(late) val={lev2} rise=last\n"
+        ".meas tran named find v(late) at=tt\n.meas tran power find par('v(out)*v(in)') at=3u\n"
+        ".meas tran most max par('v(out)-v(late)')\n.meas tran scaled param='lev*2+named'\n"
+        ".meas tran floor param='floor(2.5)+named'\n.meas tran whole find v(in) at=4u\n"
+        ".meas tran more param='floor(2.5)+whole+lev2'\n.meas tran level when v(out)=lev fall=last\n"
+        ".meas tran part rms v(out) from=tt to='tt+4u'\n.meas tran drawn find i(v1) when v(out)='lev' td=5u\n"
+        ".meas tran later when v(out)=0.5 fall=2 from=10u to=30u\n"
+        ".meas tran begun trig at=1u targ v(out) val=0.5 rise=2\n",
+        5e-3,  # ngspice's windows and extremes stand at its points, 5 ns of 3 us
+    ),
+    "a phase margin and its kin": (
+        RC + ".param lev=-3 half={0.5}\n.ac dec 50 1k 100meg\n.meas ac pm find vp(out) when vdb(out)=-3 fall=1\n"
+        ".meas ac deg param='180+pm*57.29577951'\n.meas ac corner when vdb(out)=lev\n"
+        ".meas ac low min_at vp(out) to=2meg\n"
+        ".meas ac span trig at=1k targ vm(out) val=half fall=1\n",
+        1e-6,
+    ),
     "a control block": (RC + ".control\ntran 10n 10u\nmeas tran top max v(out)\nplot v(out)\n.endc\n", 1e-3),
     "options, a temperature and a model file": (
         "V1 in 0 1\nR1 in out 1k tc1=1m\nR2 out 0 1k\n.include part.inc\nX1 out 0 load\n.temp 77\n"
@@ -217,15 +240,15 @@ def test_a_step_is_a_sweep(simulator: Simulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cards", "says"),
     [
-        (".tran 1n 1u\n.meas tran s deriv v(a) at=1n", "a bench has no measure of this form"),
+        (".tran 1n 1u\n.meas tran s deriv v(a) when v(a)=1", "ngspice: function 'deriv' currently not supported"),
+        (".tran 1n 1u\n.meas tran s err1 v(a) v(a)", "ngspice: function 'err1' currently not supported"),
+        (".noise v(a) v1 dec 9 1 9\n.meas noise s max v(a)", "ngspice has no .meas of an analysis noise"),
+        (".tran 1n 1u\n.ac dec 9 1 9\n.meas tran a max v(a)\n.meas ac s param='floor(a)'", "'a' of another analysis"),
         (".tran 1n 1u\n.meas ac s max v(a)", "the deck has no .ac"),
-        (".tran 1n 1u\n.meas tran s max v(a) from=1n td=3n", "'td=3n' has no counterpart"),
-        (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is not a measure above it"),
-        (".tran 1n 1u\n.meas tran s param='floor(1.5)'", "a bench has no function floor()"),
-        (".tran 1n 1u\n.meas tran s param='2^3^2'", "powers follow each other without brackets"),
+        (".tran 1n 1u\n.meas tran s param='x+1'", "'x' is neither a measure above it nor a parameter"),
         (".tran 1n 1u\n.meas tran s param='(1'", "brackets that are not closed"),
         (".tran 1n 1u\n.meas tran s param='1+'", "its formula is not read"),
-        (".tran 1n 1u\n.meas tran s param '(1+2)'", "its formula is not read"),
+        (".tran 1n 1u\n.meas tran s param '(1+2)'", "not in ngspice's form"),
         (".tran 1n 1u\n.dc v1 0 1 0.1 v2 0 1 0.1", "sweeps one source"),
         (".tran 1n 1u\n.ac lin 10 1 10", "by decade"),
         (".tran 1n 1u\n.step v1 0 1 1", "only '.step param"),
@@ -242,9 +265,75 @@ def test_what_a_bench_cannot_hold_is_said(cards: str, says: str, tmp_path: Path)
     assert f"# {found.notes[0]}" in found.to_toml()
 
 
-@pytest.mark.parametrize("cards", [".tran 1n 1u uic", ""])
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n.meas tran s max v(a)\n.meas tran s min v(a)\n"
+        ".meas tran s max v(a)\n.meas tran when when v(a)=s\n.end\n"
+    )
+    bench = Testbench.load(deck)
+    assert list(bench.file.measures) == ["s", "s_2"]
+    left, renamed = bench.left
+    assert renamed == "line 6: '.meas tran s min v(a)' is measure 's_2', as its name is taken"
+    assert left.endswith("'s' is a measure, which only param= may name")
+
+
+def test_a_message_names_the_line_of_the_deck(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 1\n\nR1 a 0 {nobody}\n.tran 1n 1u\n.meas tran s max v(a)\n.end\n")
+    assert f"{deck}:4: " in Testbench.load(deck).run(simulator).result.reason
+    deck.write_text("a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n.meas tran s max v(b)\n.end\n")
+    assert f"{deck}:5: unknown vector 'v(b)'" in Testbench.load(deck).run(simulator).result.reason
+
+
+def test_a_window_beyond_the_run_ends_with_it(tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text("a deck\nV1 a 0 ac 1\nR1 a 0 1k\n.ac dec 9 10 1k\n.meas ac s rms v(a) from=1 to=500\n.end\n")
+    given = from_deck(deck).tables["measures"]["s"]
+    assert (given.get("start"), given["stop"]) == (None, 500.0)
+
+
+KEPT = ("max v(a) from=1n td=3n", "find v(a) when v(a)=v(b) cross=last", "param='floor(1.5)'")
+
+
+@pytest.mark.parametrize("card", KEPT)
+def test_a_form_that_a_bench_has_not_stays_as_it_is(card: str, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(f"a deck\nV1 a 0 1\nR1 a b 1k\nR2 b 0 1k\n.tran 1n 1u\n.meas tran S {card}\n.end\n")
+    bench = Testbench.load(deck)
+    assert bench.left == ()
+    assert bench.file.measures["s"].model_dump()["card"] == card
+    rows = bench.deck().text.splitlines()
+    assert rows.index(f".meas tran s {card}") > rows.index(next(row for row in rows if row.startswith(".tran")))
+
+
+@pytest.mark.spice
+def test_a_measure_of_another_engine_gives_its_reason(simulator: Simulator, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "a deck\nV1 a 0 1\nR1 a b 1k\nR2 b 0 1k\n.tran 1n 100n 50n\n.meas tran s when v(a)=v(b) cross=last\n.end\n"
+    )
+    bench = Testbench.load(deck)
+    assert bench.file.measures["s"].model_dump()["card"].endswith("cross=last from=5.0000000000000004e-08")
+    assert bench.run(simulator).missing["s"] == "out of interval"
+
+
+def test_measures_of_the_analysis_that_ngspice_leaves_out_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(
+        "a deck\nV1 a 0 dc 1 ac 1\nR1 a b 1k\nC1 b 0 1n\n.tran 1n 100n\n.ac dec 9 1k 1meg\n.meas tran s max v(b)\n"
+        ".meas ac t max v(b)\n.meas ac u min v(b)\n.end\n"
+    )
+    assert main(["run", str(deck)]) != 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert ".meas t, .meas u: ngspice measures one analysis of a deck, not .ac here" in said
+
+
+@pytest.mark.parametrize("cards", [".tran 1n 1u uic", ".dc v1 0 1 0.1 v2 0 1 0.1"])
 def test_a_deck_that_is_not_a_bench(cards: str, tmp_path: Path) -> None:
     deck = tmp_path / "deck.cir"
     deck.write_text(f"a deck\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
-    with pytest.raises(InputError, match=r"operating point|no analysis"):
+    with pytest.raises(InputError, match=r"operating point|no analysis that a bench has: line 4: .*sweeps one source"):
         from_deck(deck)

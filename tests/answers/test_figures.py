@@ -14,7 +14,7 @@ from cosim.report import panels, style
 from cosim.report.bench_figures import bench_figure
 from cosim.report.network_figures import plot_activity
 from cosim.report.style import spans_decades
-from cosim.report.surrogate_figures import plot_free_run
+from cosim.report.surrogate_figures import plot_free_run, plot_growth
 
 
 def vectors(**columns: np.ndarray) -> xarray.Dataset:
@@ -94,6 +94,19 @@ def one_batch() -> SimpleNamespace:
     """A run that learned a single batch."""
     seed = SimpleNamespace(seed=0, values=SimpleNamespace(spikes_per_image=[12.0]))
     return SimpleNamespace(seeds=[seed], system=SimpleNamespace(batches=[100]))
+
+
+def test_free_runs_show_all_states() -> None:
+    runs = [np.full((2, n), level) for level in (0.2, 0.7) for n in (5, 3)]  # of two states, two trains each
+    held = SimpleNamespace(free=tuple(runs), states=["m_fast", "w"])
+    ax = plot_free_run(held)  # type: ignore[arg-type]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "reference", "surrogate, m_fast", "surrogate, w",
+    ]  # fmt: skip
+    assert [(line.get_ydata()[0], len(line.get_xdata())) for line in ax.lines[::2]] == [(0.2, 5), (0.7, 5)]
+    ax = plot_growth(held)  # type: ignore[arg-type]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["m_fast", "w"]
+    assert ax.get_title().startswith("2 free runs")
 
 
 @pytest.mark.parametrize(

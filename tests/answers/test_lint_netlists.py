@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.engines.openvaf import compile_model
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Limits, Simulator
 from cosim.language.expressions import Unreadable
+from cosim.language.lt_syntax import apart
 from cosim.language.netlist import logical_lines
+from cosim.lint import lt_fix
 from cosim.lint.lint import fix_file, lint_file
 from cosim.lint.lt_reading import Subcircuit
 from cosim.lint.lt_verilog import module
@@ -163,3 +166,47 @@ def test_functions_that_unfold_without_measure(tmp_path: Path) -> None:
         module(lines)
     with pytest.raises(Unreadable, match="call each other too often"):
         Subcircuit(lines, caret_is_power=False).run(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+
+
+@pytest.mark.parametrize(("asked", "function", "kept"), [("0", "0", False), ("I(Vx)", "0", True), ("0", "I(Vx)", True)])
+def test_a_source_of_no_voltage_is_a_branch_where_its_current_is_asked_for(
+    asked: str, function: str, kept: bool
+) -> None:
+    text = (
+        f".subckt s p n\n.func f(v) {{v+{function}}}\nBx 0 x I=f(V(p,n))\nVx x y dc 0\nCx y 0 1 IC=0.6\n"
+        f"Bm p n I=1m*V(x)*V(p,n)+{asked}\n.ends\n"
+    )
+    written, _, _ = module(logical_lines(text, has_title=False))
+    assert ("branch (" in written) == kept
+    assert ("V(x)" in written) == kept
+
+
+FUNCTIONS = """functions
+.option post
+.param f(x)='x*2' g(a,b)={a*b+1} r0='f(500)' k=3
+.param h(x)='f(x)+1'
+V1 in 0 1
+R1 in out 'r0'
+R2 out 0 'g(1,h(k)*100)'
+.tran 1u 10u
+.measure tran vo find v(out) at=5u
+.end
+"""
+
+
+def test_functions_beside_parameters_on_one_card(simulator: Simulator, tmp_path: Path) -> None:
+    """f(500) is 1000, h(3) is 7, g(1, 700) is 701; k is a parameter and not Boltzmann's constant."""
+    lines = list(logical_lines(FUNCTIONS, has_title=True))
+    whole = [part for line in lines for part in apart(line)]
+    assert [part.text.split(None, 1)[1] for part in whole if part.card == ".param"] == [
+        "f(x)='x*2'", "g(a,b)={a*b+1}", "r0='f(500)' k=3", "h(x)='f(x)+1'",
+    ]  # fmt: skip
+    fixed = lt_fix.fix(whole, FUNCTIONS, caret="")
+    assert fixed.done == ("a function of .param is one of .func",)
+    wanted = pytest.approx(701.0 / 1701.0)
+    assert simulator.run(Deck(fixed.text)).require().measures["vo"] == wanted
+    deck = tmp_path / "deck.sp"
+    deck.write_text(FUNCTIONS)
+    bench = Testbench.load(deck)
+    assert bench.run(simulator)["vo"].values == wanted
+    assert bench.with_(parameters={"k": 0.0}).run(simulator)["vo"].values == pytest.approx(101.0 / 1101.0)

@@ -97,7 +97,7 @@ CASES = {
     "array": Case(
         model("s = 0;\nfor (i = 0; i < 3; i = i + 1) begin\nw[i] = i*1m*V(p, n);\ns = s + w[i];\nend\nI(p, n) <+ s;",
               "real w[0:2];\ninteger i;\nreal s;"),
-        (("array", 6), ("array", 12)), left=("array",),
+        (("array", 6), ("array", 12)), 0.0, 3e-3,
     ),
     "string": Case(
         model('if (mode == "square") I(p, n) <+ 1m*V(p, n)*V(p, n); else case (mode)\n"off", "none": I(p, n) <+ 0;\n'

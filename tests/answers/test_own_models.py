@@ -96,6 +96,49 @@ def test_what_is_included_behind_a_comment_counts(tmp_path: Path) -> None:
     compile_model(file)
 
 
+VARIED = """values = { g = "1 mS" }
+[corners.squared]
+devices = { dut = { law = "square", g = "2 mS" } }
+[limits]
+i = { min = "-1 A", max = "1 A" }
+[analysis]"""
+
+
+def test_strings_vary_in_corners_plans_and_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bench(tmp_path, "")
+    path.write_text(path.read_text().replace("[analysis]", VARIED))
+    corner = Testbench.load(path).at_corner("squared")
+    assert corner.file.devices["dut"].values["law"] == "square"
+    assert "params: g=0.002" in corner.deck().text
+    assert main(["run", "--json", str(path), "-d", "dut.law=square", "-d", "dut.g=0.003"]) == 0
+    assert json.loads(capsys.readouterr().out)["measures"]["i"]["values"] == pytest.approx([-192e-3], rel=1e-6)
+    plan, out = tmp_path / "plan.toml", str(tmp_path / "out")
+    plan.write_text('bench = "b.toml"\n[grid]\n"devices.dut.law" = ["linear", "square"]\n')
+    assert main(["campaign", "run", str(plan), "-o", out, "-j", "0", "--no-cache", "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    found = {point["point"]["devices.dut.law"]: point["measures"]["i"]["mean"] for point in points}
+    assert found == pytest.approx({"linear": -8e-3, "square": -64e-3})
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ('"devices.dut.law" = ["cubic"]', "unknown value 'cubic' of parameter 'law'"),
+        ('"devices.dut.law" = { start = 1, stop = 2, count = 2 }', "this is a string, and has no range"),
+        ('"devices.dut.g" = ["fast"]', "grid.devices.dut.g"),
+    ],
+)
+def test_a_plan_with_another_word_is_refused(
+    grid: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(tmp_path, "")
+    (tmp_path / "plan.toml").write_text(f'bench = "b.toml"\n[grid]\n{grid}\n')
+    assert main(["campaign", "run", str(tmp_path / "plan.toml"), "-o", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_two_devices_of_one_file_with_other_strings(tmp_path: Path) -> None:
     path = bench(tmp_path, 'values = { law = "square" }\n[devices.other]\nverilog_a = "two_laws.va"')
     path.write_text(path.read_text().replace("X1 a 0 dut", "X1 a 0 dut\nX2 a 0 other"))

@@ -52,26 +52,25 @@ def test_the_certified_bench_and_device_answer_again(bench: Path, tmp_path: Path
 def test_a_bench_that_is_gone_or_changed_is_refused(bench: Path, tmp_path: Path) -> None:
     stored = load(certified(bench, None, tmp_path / "cell.npz"))
     settings, task = VdspSettings(), cosim.ImageTask(cosim.load_images("digits").first(300))
-    uncertified = {"uncertified": True, "spice_check": 2}
     with cosim.open_simulator() as simulator:
         certified_reference(stored, simulator)
-        cosim.VdspSystem(settings, stored.with_(policy="warn"), task, **uncertified)
+        cosim.VdspSystem(settings, stored.with_(policy="warn", uncertified=True), task, spice_check=2)
         bench.write_text(bench.read_text().replace("5 um", "6 um"))
         assert opened_again(stored, simulator).subject(MINE).startswith("mine with")  # a check may find what changed
         with pytest.raises(InputError, match=r"was certified against another circuit .* than mine with"):
             certified_reference(stored, simulator)
         bench.unlink()
         with pytest.raises(InputError, match=r"mine.toml, against which .* is not there any more"):
-            cosim.VdspSystem(settings, stored.with_(policy="warn"), task, **uncertified)
+            cosim.VdspSystem(settings, stored.with_(policy="warn", uncertified=True), task, spice_check=2)
 
 
 def test_cells_that_deviate_are_not_held_against_one_that_does_not(tmp_path: Path) -> None:
-    stored = load(certified("1t1r_random_pulses", TIO2, tmp_path / "cell.npz")).with_(policy="warn")
+    stored = load(certified("1t1r_random_pulses", TIO2, tmp_path / "cell.npz")).with_(policy="warn", uncertified=True)
     assert stored.certificate is not None
     assert stored.certificate.answered["bench"] == "1t1r_random_pulses"
     task = cosim.ImageTask(cosim.load_images("digits").first(300))
     with pytest.raises(InputError, match="cells that deviate cannot be checked against 1t1r_random_pulses with"):
-        cosim.VdspSystem(VdspSettings(deviation=0.1), stored, task, uncertified=True, spice_check=2)
+        cosim.VdspSystem(VdspSettings(deviation=0.1), stored, task, spice_check=2)
 
 
 def test_other_references_are_opened_as_they_were() -> None:

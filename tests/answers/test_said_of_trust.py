@@ -11,7 +11,7 @@ import typer
 import xarray as xr
 
 import cosim
-from cosim.cli.app import application, main, offered
+from cosim.cli.app import _warned, application, main, offered
 from cosim.cli.surrogate_train import _refused_by_exports
 from cosim.data.recording import Curve, Recording
 from cosim.devices.base import Values
@@ -26,6 +26,7 @@ from cosim.parameters import ParameterSet
 from cosim.report import fit_figures
 from cosim.report.fit_page import profiles_figure
 from cosim.report.surrogate_figures import plot_growth
+from cosim.surrogate import files
 from cosim.surrogate.base import DomainWarning
 from cosim.surrogate.certify import HeldOutEvents
 from cosim.surrogate.files import save
@@ -221,4 +222,17 @@ def test_training_says_which_exports_refuse_its_law(cell):
     ).law  # fmt: skip
     said = _refused_by_exports(cell.with_(learned=law))
     assert said.startswith("SPICE, Verilog-A, Brian2 and PyTorch do not take a law of trees (")
+    assert said.endswith("; export it to numpy, or train it with --law polynomial or --law spline")
     assert not _refused_by_exports(cell)
+
+
+def test_a_file_of_another_version_is_told_in_a_line(cell, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "__version__", "0.0.7")
+    files.save(cell, tmp_path / "cell.npz")
+    monkeypatch.undo()
+    with pytest.warns(
+        files.OtherVersionWarning, match=r"was made by cosim 0.0.7, and this is .* surrogate check"
+    ) as said:
+        files.load(tmp_path / "cell.npz")
+    assert _warned(said[0].message, said[0].category, "file.py", 1) == f"cosim: note: {said[0].message}\n"
+    assert "file.py:1: UserWarning: x" in _warned("x", UserWarning, "file.py", 1)

@@ -11,7 +11,7 @@ import xarray
 
 from cosim.bench.measures import signals, waveforms
 from cosim.bench.measures.dimensions import PLAIN, Dimension, Known
-from cosim.bench.measures.kinds import Point
+from cosim.bench.measures.kinds import At, Crossing, Point, Reduced
 from cosim.bench.testbench import Testbench
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError, UnitError
@@ -30,6 +30,13 @@ RING = point(1.0 - np.exp(-ZETA * T) * (np.cos(W * T) + ZETA / W * np.sin(W * T)
 SINE = point(2.0 * np.sin(2.0 * np.pi * T) + 0.1 * np.sin(6.0 * np.pi * T) + 5.0, time=T)
 F = np.logspace(0.0, 6.0, 601)
 S = 1j * F / 1e3
+FALL = point(np.exp(-T) - 1.0, time=T)
+HIGH = point(1j * F / 1e2 / (1.0 + 1j * F / 1e2), frequency=F)
+BAND = point(1j * F / 1e2 / (1.0 + 1j * F / 1e2) / (1.0 + 1j * F / 1e5), frequency=F)
+INVERTED = point(-1e3 / (1.0 + S) ** 3, frequency=F)
+# Two poles at the origin and a zero at 1 kHz, with a gain of 1 at twice that: |1 + jx| = (x/2)^2 sqrt(5)
+DOUBLE_AT = 2.0
+DOUBLE = point(-(1.0 + S) * 4.0 / np.sqrt(5.0) / np.abs(S) ** 2, frequency=F)
 LOOP = point(1e3 / (1.0 + S) ** 3, frequency=F)  # three poles at 1 kHz
 
 
@@ -39,6 +46,20 @@ LOOP = point(1e3 / (1.0 + S) ** 3, frequency=F)  # three poles at 1 kHz
         (signals.Edge, {"kind": "rise-time", "top": 1.0}, RC, np.log(9.0)),
         (signals.Edge, {"kind": "rise-time", "top": 1.0, "low": 0.2, "high": 0.8}, RC, np.log(4.0)),
         (signals.Edge, {"kind": "slew-rate", "top": 1.0, "low": 0.2, "high": 0.8}, RC, 0.6 / np.log(4.0)),
+        (signals.Edge, {"kind": "fall-time", "top": -1.0}, FALL, np.log(9.0)),
+        (signals.Edge, {"kind": "slew-rate", "top": -1.0, "low": 0.2, "high": 0.8}, FALL, -0.6 / np.log(4.0)),
+        (Reduced, {"kind": "mean"}, SINE, 5.0),
+        (Reduced, {"kind": "integral"}, SINE, 100.0),
+        (Reduced, {"kind": "integral", "start": 0.0, "stop": 0.25}, SINE, 1.25 + 2.0 / (2 * np.pi) + 0.1 / (6 * np.pi)),
+        (Reduced, {"kind": "max", "stop": 0.5}, SINE, 6.9),
+        (Reduced, {"kind": "swing"}, RC, 1.0),
+        (Crossing, {"kind": "crossing", "level": 0.5}, RC, np.log(2.0)),
+        (signals.Response, {"kind": "bandwidth", "band": "high"}, HIGH, 1e2),
+        (signals.Response, {"kind": "bandwidth", "band": "band"}, BAND, 1e5 + 1e2),
+        (signals.Response, {"kind": "phase-margin"}, INVERTED, 180.0 - 3.0 * np.degrees(np.arctan(np.sqrt(99.0)))),
+        (signals.Response, {"kind": "gain-margin"}, INVERTED, 20.0 * np.log10(8.0 / 1e3)),
+        (signals.Response, {"kind": "phase-margin"}, DOUBLE, np.degrees(np.arctan(DOUBLE_AT))),
+        (At, {"kind": "derivative", "at": 1.0}, RC, np.exp(-1.0)),
         (signals.Settling, {"kind": "settling-time", "top": 1.0}, RC, np.log(100.0)),
         (signals.Settling, {"kind": "settling-time", "top": 1.0, "within": 0.1}, RC, np.log(10.0)),
         (signals.Overshoot, {"kind": "overshoot", "top": 1.0}, RC, 0.0),
@@ -56,6 +77,24 @@ def test_closed_forms(kind: type[signals.PointMeasure], given: dict[str, object]
     assert kind(of="v(out)", **given).evaluate(where) == pytest.approx(wanted, rel=1e-3, abs=1e-9)
 
 
+WHITE = point(np.full(F.size, 3e-9), frequency=F)
+FLICKER = point(1e-6 / np.sqrt(F), frequency=F)
+
+
+@pytest.mark.parametrize(
+    ("where", "band", "wanted"),
+    [
+        (WHITE, {}, 3e-9 * np.sqrt(1e6 - 1.0)),
+        (WHITE, {"start": 150.0, "stop": 2345.0}, 3e-9 * np.sqrt(2345.0 - 150.0)),
+        (FLICKER, {"start": 17.0, "stop": 170.0}, 1e-6 * np.sqrt(np.log(10.0))),
+        (point(1e-9 * F, frequency=F), {"start": 10.0, "stop": 20.0}, 1e-9 * np.sqrt((20.0**3 - 10.0**3) / 3.0)),
+    ],
+)
+def test_noise_in_a_band(where: Point, band: dict[str, float], wanted: float) -> None:
+    noise = signals.IntegratedNoise(kind="integrated-noise", of="v(out)", **band)
+    assert noise.evaluate(where) == pytest.approx(wanted, rel=1e-9)
+
+
 def test_parts_of_a_small_signal() -> None:
     def at_1_khz(name: str) -> float:
         return float(waveforms.sample(LOOP.data, name, at=1e3))
@@ -66,6 +105,10 @@ def test_parts_of_a_small_signal() -> None:
     assert waveforms.vector(LOOP.data, "vp(out)")[-1] == pytest.approx(-270.0, abs=0.2)  # without a jump at -180
     assert at_1_khz("vr(out)") == pytest.approx(value.real)
     assert at_1_khz("vi(out)") == pytest.approx(value.imag)
+    pair = waveforms.vector(LOOP.data.assign({"v(in)": LOOP.data["v(out)"] * 0 + 1e3}), "vr(in,out)")
+    assert pair == pytest.approx(1e3 - waveforms.vector(LOOP.data, "re(v(out, 0))"))
+    assert waveforms.needed("vdb(A,b)") == ("v(a)", "v(b)")
+    assert waveforms.needed("ph(v(a,0))") == ("v(a)",)
     assert at_1_khz("vm(out)") == at_1_khz("v(out)") == pytest.approx(abs(value))
 
 

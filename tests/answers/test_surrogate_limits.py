@@ -20,7 +20,7 @@ from cosim.surrogate.base import Certificate
 from cosim.surrogate.certify import certify
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.conformal import Band
-from cosim.surrogate.evidence import Scales, extraction_error
+from cosim.surrogate.evidence import Scales, extraction_error, instance_shares
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.learned import fit
 from cosim.surrogate.measured import undecided_thresholds
@@ -29,7 +29,8 @@ from cosim.surrogate.neuron_bench import neuron_limits
 from cosim.surrogate.neuron_trains import held_out_means
 from cosim.surrogate.recheck import broken_intervals, fresh_events
 from cosim.surrogate.references import Equations
-from cosim.surrogate.spike_bench import intervals_tested
+from cosim.surrogate.spike_bench import intervals_tested, seen
+from cosim.surrogate.trains import RandomTrains
 
 
 def learned_circuit() -> Surrogate:
@@ -160,13 +161,29 @@ def test_with_a_spread_each_instance_counts_once_in_the_intervals() -> None:
     made, held = certify(cell, Equation(), pulses=500, spread={"theta_p": 0.2})
     found = made.certificate
     assert found is not None
-    assert [(band.events, band.runs) for band in found.bands] == [(1, 21)]
-    assert held.after[1]["w"].size == 21
+    assert [(band.events, band.runs) for band in found.bands] == [(1, 51)]
+    assert held.after[1]["w"].size == 51
     assert len(found.bands[0].widths["w"]) == 3  # no 99 %
-    assert "one run of each of 21 drawn instances, too few for 99 %" in "; ".join(found.notes)
+    said = "; ".join(found.notes)
+    assert "spread: 51 instances, 5 or more from each tenth of theta_p; " in said
+    assert "calibrated on one run of each, too few for 99 %" in said
     alone, _ = certify(cell, Equation(), pulses=500)
     assert alone.certificate is not None
     assert alone.certificate.bands[0].runs == 500
+
+
+def test_instances_fill_the_range_of_each_parameter() -> None:
+    for count in (50, 51, 73):
+        shares = instance_shares(count, 3, rng=np.random.default_rng(count))
+        for column in shares.T:
+            assert np.histogram(column, bins=10, range=(0.0, 1.0))[0].min() >= 5
+        assert not np.array_equal(np.argsort(shares[:, 0]), np.argsort(shares[:, 1]))
+    assert instance_shares(4, 0, rng=np.random.default_rng(0)).shape == (4, 0)
+    cell = Surrogate(ParameterSet.load("tio2"))
+    with pytest.raises(InputError, match="40 events are too few for a spread, which takes 50 instances"):
+        certify(cell, Equation(), pulses=40, spread={"theta_p": 0.2})
+    drawn = RandomTrains(cell.map, np.random.default_rng(0), count=60, longest=200, ranges={}, instances=50)
+    assert (sum(drawn.sizes), len(drawn.sizes)) == (60, 52)
 
 
 def test_a_check_draws_as_the_certificate_did_but_others() -> None:
@@ -229,9 +246,10 @@ def test_a_neuron_is_held_out_from_end_to_end_and_certified_where_it_was_tested(
     assert held_out_means(60e-9, 1e-6, count=3) == pytest.approx([3e-7, np.sqrt(3e-13), 1e-6])
     assert held_out_means(60e-9, 1e-6, count=1) == pytest.approx([np.sqrt(3e-13)])
     usual = 1e-7 * np.exp(np.linspace(0.0, 1.0, 100))
-    low, high = intervals_tested(np.append(usual, 1e-4))  # one long interval certifies nothing
+    low, high = intervals_tested([np.append(usual, 1e-4), usual, usual])  # one long interval certifies nothing
     assert low == pytest.approx(1e-7)
     assert high < 5e-7
-    with pytest.raises(InputError, match="no meaning for a neuron"):
-        neuron_limits({"untested": 0.1})
+    assert neuron_limits({"untested": 0.1})["untested"] == 0.1
+    counts = seen([np.zeros(40), np.full(40, 0.55), np.append(np.full(3, 0.55), 0.0), np.array([0.55])], (0.0, 1.0))
+    assert counts.tolist() == [0, 0, 0, 0, 0, 44, 0, 0, 0, 0]  # two trains saw the first tenth
     assert neuron_limits({"latency": 0.5, "phase": 0.2}).items() >= {"latency": 0.5, "phase": 0.2, "v": 0.01}.items()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from types import SimpleNamespace as Named
@@ -21,7 +22,7 @@ from cosim.devices.maps import Field
 from cosim.engines.registry import open_simulator
 from cosim.errors import DomainError, FitError, InputError, SimulationError
 from cosim.network import EventNeuron
-from cosim.surrogate.base import Certificate, Domain, DomainWarning
+from cosim.surrogate.base import Certificate, DomainWarning
 from cosim.surrogate.bases import Polynomial
 from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.files import load, save
@@ -29,10 +30,11 @@ from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_tra
 from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
-from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set, tenths_tested
+from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_runs import HeldOut
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
+from cosim.surrogate.spike_bench import said_where
 
 LEAK, THRESHOLD, WIDTH, DEAD, DT, FORGOTTEN = 2e5, 0.6, 5e-8, 1.2e-7, 1e-9, 1e-7  # V/s, V, s
 
@@ -106,7 +108,7 @@ def test_a_slower_neuron_has_the_same_law_in_its_own_time() -> None:
     held = simulated(7)
     one, other = check_neuron(fast, held), check_neuron(slow, slower(held))
     assert other.f1 == one.f1 >= 0.98
-    assert other.states[1] == pytest.approx(one.states[1], abs=1e-9)
+    assert other.states["v"][1] == pytest.approx(one.states["v"][1], abs=1e-9)
     assert other.errors["latency"] == pytest.approx(times_slower * one.errors["latency"], rel=1e-6)
 
 
@@ -231,31 +233,47 @@ class Silent:
         raise SimulationError("there was no answer", outcome="crashed")
 
 
-def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
-    trains = [simulated(seed, mean=mean) for seed, mean in enumerate((2e-7, 4e-7, 2e-7, 4e-7, 3e-7))]
-    held = [simulated(7)]  # u rises through its first tenths once in a train
+def test_a_neuron_is_certified_where_its_held_out_trains_went(law: NeuronLaw) -> None:
+    held = [simulated(seed, mean=mean) for seed, mean in enumerate((2e-7, 4e-7, 2e-7, 4e-7, 3e-7))]
     neuron = NeuronBench.load("ecram_feedback_stp")
     chosen = neuron_set(neuron, law, shortest=6e-8, longest=4e-6)
     wide = replace(chosen, states=MappingProxyType({**chosen.states, "v": Field("V", (0.0, 3.0))}))
     plain = Surrogate(wide, learned=law)
-    errors = [check_neuron(law, train) for train in held]
-    out = HeldOut(held, {10: held}, 1.0, None)
 
-    def certified(tested: dict[str, np.ndarray]) -> Surrogate:
-        made = certificate_of(plain, neuron, Silent(), out, errors, tested=tested, seed=0, limits={})  # type: ignore[arg-type]
-        return plain.with_(certificate=made)
+    def certified(trains: list[SpikeTrain], *, stage: float = 0.0) -> Surrogate:
+        out = HeldOut(trains, {10: trains}, 1.0, None)
+        errors = [check_neuron(law, train) for train in trains]
+        wrong = stage * wide.states["n"].span * np.array([[0.0], [1.0]])
+        errors = [replace(one, states={**one.states, "n": one.states["n"] + wrong}) for one in errors]
+        made = certificate_of(plain, neuron, Silent(), out, errors, seed=0, limits={"untested": 0.1})  # type: ignore[arg-type]
+        return plain.with_(certificate=made, uncertified=True)
 
-    tested = tenths_tested(wide, [*trains, *held])
-    made = certified(tested)
+    made = certified(held)
+    certificate = made.certificate
+    assert certificate is not None
     assert made.allowed("v")[0] == 0.0
-    top = max(float(train.at(train.inputs - 1e-10)["v"].max()) for train in (*trains, *held))
-    assert top - 0.3 <= made.allowed("v")[1] <= top + 0.3 < 1.5  # tenths of 3 V
+    top = max(float(train.at(train.inputs - 1e-10)["v"].max()) for train in held)
+    assert made.allowed("v")[1] <= top + 0.3 < 1.5  # tenths of 3 V
     assert any(said.startswith("v is certified from 0 to") for said in made.uncovered())
-    # fewer events hold less, unless a certificate had it
-    fewer, ranges = tenths_tested(wide, held), {name: entry.range for name, entry in wide.states.items()}
-    before = Domain({}, {**ranges, "v": (0.0, 3.0)})
-    assert certified(fewer).allowed("u")[0] > made.allowed("u")[0] == 0.0
-    assert certified(tenths_tested(wide, held, before=before)).allowed("v") == (0.0, 3.0)
+    # a free run's error is that of all states
+    worse = certified(held, stage=5.0).certificate
+    assert worse is not None
+    assert max(certificate.rollout.max) < 2.0 < max(worse.rollout.max)
+    assert worse.rollout.trains == 5
+    # fewer trains hold less, and what less than three saw is not certified
+    assert certified(held[:3]).allowed("u")[1] <= made.allowed("u")[1]
+    with pytest.raises(InputError, match="no tenth of the state v's range"):
+        certified(held[:2])
+    assert any(said.startswith("held-out events in each tenth of v: ") for said in certificate.notes)
+    # the joint of states and interval is another matter than the range of each
+    assert 0.0 < (certificate.domain.covered or 0.0) < 1.0
+    assert any(said.startswith("untested: ") for said in certificate.broken)
+    box = {**certificate.domain.states, **certificate.domain.inputs}
+    shares = np.array([*certificate.domain.samples, [1.0, 0.0, 0.5, 0.0, 1.0]])  # seen ones, and a corner
+    at = {name: low + share * (high - low) for share, (name, (low, high)) in zip(shares.T, box.items(), strict=True)}
+    near = made.covered(Values({n: at[n] for n in made.map.states}), Values({"interval": at["interval"]}))
+    assert near[:-1].mean() > 0.5
+    assert not near[-1]
     # at rest it may begin, in a network too, and beyond what was seen it is refused or warned of
     model = EventNeuron(made)
     p = Named(**model.parameters(1e-6))
@@ -268,16 +286,50 @@ def test_a_neuron_is_certified_where_its_trains_went(law: NeuronLaw) -> None:
         EventNeuron(made.with_(policy="warn")).step(Named(**x), np.ones(1), p)
 
 
+@dataclass(frozen=True)
+class Counted(NeuronBench):
+    """A neuron whose circuit is a computation, and counts."""
+
+    calls: list[int] = field(default_factory=list, compare=False)
+
+    def recorded(self, asked: np.ndarray, simulator: object) -> SpikeTrain:
+        self.calls.append(asked.size)
+        if asked.size > 4:
+            raise KeyboardInterrupt
+        return SpikeTrain(asked, asked, asked, asked, asked[:1], asked[1:2], asked[2:3], None, asked, kick=5e-9)
+
+
+def test_trains_that_were_recorded_are_found_again(tmp_path: Path) -> None:
+    bench = NeuronBench.load("ecram_feedback_stp")
+    made = Counted(bench.bench, bench.name, bench.given, kept=tmp_path / "kept")
+    times, silent = np.array([0.0, 1.0, 2.0]), Silent()
+    first = made.record(times, silent)  # type: ignore[arg-type]
+    later = replace(made, saved=[])
+    again = later.record(times, silent)  # type: ignore[arg-type]
+    assert (made.calls, made.saved, len(later.saved)) == ([3], [], 1)
+    assert again.facilitation is None
+    assert all(np.array_equal(getattr(again, name), x) for name, x in vars(first).items() if x is not None)
+    assert later.clock() - time.perf_counter() == pytest.approx(later.saved[0], abs=1e-2)
+    # another train, or another neuron, is another matter; and Ctrl-C says where they are
+    made.record(times + 1.0, silent)  # type: ignore[arg-type]
+    replace(made, given=made.given.model_copy(update={"level": 0.1})).record(times, silent)  # type: ignore[arg-type]
+    assert made.calls == [3, 3, 3]
+    for kept, left in ((made.kept, "the same command goes on with them"), (None, "--keep FOLDER keeps them")):
+        with pytest.raises(KeyboardInterrupt, match=left), said_where(kept):
+            made.record(np.zeros(5), silent)  # type: ignore[arg-type]
+
+
 def test_a_law_of_whose_spikes_no_one_matches_has_a_certificate_that_says_so(law: NeuronLaw) -> None:
-    deaf, held = replace(law, flow=replace(law.flow, edge=law.flow.edge + 10.0)), [simulated(7)]
+    deaf, held = replace(law, flow=replace(law.flow, edge=law.flow.edge + 10.0)), [simulated(7 + k) for k in range(3)]
     found = check_neuron(deaf, held[0])
     assert found.f1 == 0.0
     assert found.latency == (np.inf, np.inf)
     neuron = NeuronBench.load("ecram_feedback_stp")
     chosen = neuron_set(neuron, law, shortest=6e-8, longest=4e-6)
+    errors = [found, *(check_neuron(deaf, one) for one in held[1:])]
     made = certificate_of(
-        Surrogate(chosen, learned=deaf), neuron, Silent(), HeldOut(held, {10: held}, 1.0, None), [found],  # type: ignore[arg-type]
-        tested=tenths_tested(chosen, held), seed=0, limits={"phase": 0.5},
+        Surrogate(chosen, learned=deaf), neuron, Silent(), HeldOut(held, {10: held}, 1.0, None), errors,  # type: ignore[arg-type]
+        seed=0, limits={"phase": 0.5},
     )  # fmt: skip
     assert made.limits["phase"] == 0.5
     assert "spikes: 100 % of full scale, limit 2 %" in made.broken
@@ -390,7 +442,7 @@ def test_bad_neurons(
 def spot_checked(neuron: Surrogate) -> net.NeuronCheck:
     """A neuron of a network, again in ngspice."""
     sources = net.Population("sources", 2, net.Regular(), net.Rate(rate=4e6))
-    layer = net.Population("layer", 2, net.EventNeuron(neuron.with_(policy="warn")))
+    layer = net.Population("layer", 2, net.EventNeuron(neuron.with_(policy="warn", uncertified=True)))
     wires = net.Projection("sources", "layer", net.Ideal(), np.eye(2), mask=np.eye(2, dtype=bool))
     dt = 2e-6  # ms
     simulation = net.Simulation(net.Graph((sources, layer), (wires,), dt=dt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import xarray as xr
 
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.cli.surrogate_common import narrower
 from cosim.devices.base import Values
 from cosim.engines.simulator import Simulator
 from cosim.errors import DomainError, InputError
 from cosim.parameters import ParameterSet
 from cosim.report.surrogate_figures import plot_error, plot_parity
-from cosim.surrogate.base import require_inside
+from cosim.surrogate.base import Domain, require_inside
 from cosim.surrogate.bench_reference import BenchReference
 from cosim.surrogate.certify import HeldOutEvents
 from cosim.surrogate.files import load
@@ -70,6 +72,11 @@ outputs.OUTPUT = "spent"
         (["--width", "200"], "write its unit, e.g. --width '200 ns'"),
         (["--parameters", "vteam_2015", "--width", "3e4"], "write its unit, e.g. --width '3e4 ps'"),
         (["--span", "2.5", "-2.5"], "--span 2.5 -2.5 is empty; write the lower end first"),
+        (["--span", "0", "2"], "0..2 V has one sign, and a cell is moved by both; give both signs, e.g. -2 V to 2 V"),
+        (
+            ["--parameters", "slow", "--span", "-2", "2"],
+            "--span is of the amplitude of pulses, and the map spike of ecram",
+        ),
         (["--limit", "state=5"], "the limit of state is 5, which is 500 % of full scale; write 5%"),
     ],
 )
@@ -139,23 +146,33 @@ def test_the_domain_in_words(value: float, allowed: tuple[float, float], unit: s
     assert require_inside("u", np.array(value), allowed, unit=unit, slack=1e-9) == sentence
 
 
+def test_a_check_names_what_fresh_events_did_not_see() -> None:
+    old = Domain({}, {"v": (0.0, 1.0), "n": (0.0, 1.0), "u": (0.0, 0.5)}, units={"v": "V"}, gaps={"n": ((0.3, 0.4),)})
+    assert list(narrower(old, old)) == []
+    fresh = replace(old, states={"v": (0.1, 1.0), "n": (0.0, 1.0), "u": (0.0, 0.6)}, gaps={"n": ((0.3, 0.5),)})
+    assert list(narrower(old, fresh)) == [
+        "narrower    certified is v 0..1 V; of it these events saw v 0.1..1 V",
+        "narrower    certified is n 0..1 but for 0.3..0.4; of it these events saw n 0..1 but for 0.3..0.5",
+    ]
+
+
 def test_train_says_what_it_covers_and_whether_it_passes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([*TRAIN, "--spread", "theta_p=5%"]) == 0
+    assert main([*TRAIN]) == 0
     said = capsys.readouterr().out
     cell = load("a.npz")
     low, high = cell.allowed("w")
     assert high - low < 1.0
     assert f"w is certified from {low:g} to {high:g} of 0..1: give more --pulses\n" in said
-    assert said.endswith("\npasses\n")
+    assert said.endswith(f"\npasses where it was tested: w is certified from {low:g} to {high:g} of 0..1\n")
     beyond = high + 0.05 if high < 1.0 else low - 0.05
     with pytest.raises(DomainError, match=r"certified .*; certify a wider domain \(.* with more --pulses\)") as error:
         cell.step(Values({"w": beyond}), Values({"amplitude": 0.0}))
     assert f"the certified {low:.6g}..{high:.6g};" in str(error.value)
     inside = (low + high) / 2
-    with pytest.raises(DomainError, match=r"with --span\)"):
+    with pytest.raises(DomainError, match=r"with --span, or of a bench a wider range in its map\)"):
         cell.step(Values({"w": inside}), Values({"amplitude": 9.0}))
     with pytest.raises(DomainError, match="with --spread"):
         cell.with_(instances={"theta_p": np.array([9.0])})

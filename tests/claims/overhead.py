@@ -9,6 +9,14 @@ Four yardsticks, each run in turn with the harness, so that a busy machine slows
 - ``ngspice -b -r`` as a process per run, with these settings, its raw file not read.
 - what ngspice says of itself (``rusage``: total analysis time, without reading the netlist).
 
+A busy machine lets a process wait for a core, as often as there are processes of others: what Linux counts of that
+(``schedstat``, in ns) is taken off the times of the harness, in its process and in its worker, and of both kinds of
+PySpice. What they compute and copy, and for how long they sleep, stays in. ``overhead_as_it_comes`` is without that,
+and ``share_waited`` says how much of the harness's time it was; on an idle machine both figures are the same.
+
+The harness's settings save more than it costs on some machines: ``overhead`` may be below zero, and
+``overhead_over_tuned``, of the same engine with the same settings, may not.
+
 A process keeps for its life what it was dealt of memory, and is by that some percent faster or slower than another one
 that does the same. So processes of each kind are begun anew for a share of the pairs; ``overhead_spread`` is the
 standard deviation of the medians of the shares. A figure is the median over all pairs; ``overhead_undisturbed`` is the
@@ -25,9 +33,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -69,8 +77,31 @@ def cell(variant: int = 0) -> Deck:
     return bench.with_(parameters={"w0": bench.file.parameters["w0"].value * (1.0 + 1e-6 * variant)}).deck()
 
 
+@contextmanager
+def _clocked(pids: Iterable[int | str], into: list[float]) -> Iterator[None]:
+    """Appends two times in s: as it comes, and without what all threads of these processes waited for a core.
+
+    Where two of them wait at once it is counted twice: no less is left than the time that they had one.
+    """
+
+    def told() -> tuple[float, float]:
+        ran = waited = 0
+        for pid in pids:
+            for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError, ValueError):  # a thread that has just ended
+                    had, lacked, _ = map(int, file.read_text().split())
+                    ran, waited = ran + had, waited + lacked
+        return 1e-9 * ran, 1e-9 * waited
+
+    before, began = told(), time.perf_counter()
+    yield
+    came = time.perf_counter() - began
+    ran, waited = (late - early for late, early in zip(told(), before, strict=True))
+    into += [came, min(came, max(came - waited, ran))]
+
+
 def _plain_server(channel: Connection, settings: Sequence[str]) -> None:
-    """In a process of its own: for each netlist, the seconds of (all, load and run, ngspice's own report)."""
+    """In a process of its own: for each netlist, the seconds of (all, load and run, that as it comes), the points."""
     import logging
     import warnings
 
@@ -91,22 +122,23 @@ def _plain_server(channel: Connection, settings: Sequence[str]) -> None:
         shared.exec_command(command)
     while text := channel.recv():
         said.clear()
-        began = time.perf_counter()
-        shared.load_circuit(text)
-        shared.exec_command("run")
-        inside = time.perf_counter() - began
-        plots = [shared.plot(None, name) for name in shared.plot_names if name != "const"]
-        points = max(len(vector._data) for plot in plots for vector in plot.values())
-        shared.exec_command("destroy all")
-        shared.exec_command("remcirc")
-        whole = time.perf_counter() - began
-        channel.send((whole, inside, points))
+        told: list[float] = []
+        with _clocked(["self"], told):
+            with _clocked(["self"], told):
+                shared.load_circuit(text)
+                shared.exec_command("run")
+            plots = [shared.plot(None, name) for name in shared.plot_names if name != "const"]
+            points = max(len(vector._data) for plot in plots for vector in plot.values())
+            shared.exec_command("destroy all")
+            shared.exec_command("remcirc")
+        inside_came, inside, _, whole = told
+        channel.send((whole, inside, inside_came, points))
         said.clear()
 
 
 @contextmanager
 def _plain(*, tuned: bool) -> Iterator[Any]:
-    """A function that runs a netlist once in plain PySpice and returns (all, load and run, points)."""
+    """A function that runs a netlist once in plain PySpice and returns what `_plain_server` sends."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     names = _THREADS + (_TUNING if tuned else ())
@@ -125,9 +157,9 @@ def _plain(*, tuned: bool) -> Iterator[Any]:
             else:
                 os.environ[name] = value
 
-    def run(text: str) -> tuple[float, float, int]:
+    def run(text: str) -> tuple[float, float, float, int]:
         ours.send(text)
-        found: tuple[float, float, int] = ours.recv()
+        found: tuple[float, float, float, int] = ours.recv()
         return found
 
     try:
@@ -156,7 +188,9 @@ def _batch(text: str, folder: Path) -> tuple[float, float]:
 
 
 def _interleaved() -> tuple[list[list[float]], int]:
-    """Seconds of (harness, plain PySpice, ngspice's own, tuned, ngspice -b, its report), and the points of a run."""
+    """Seconds of (harness, plain PySpice, ngspice's own, tuned, ngspice -b, its report, harness and ngspice's own as
+    they come), and the points of a run.
+    """
     rows: list[list[float]] = []
     with (
         open_simulator() as simulator,
@@ -169,16 +203,18 @@ def _interleaved() -> tuple[list[list[float]], int]:
         for k in range(_WARM + _PAIRS):
             deck = cell(k)  # no two are the same: nothing is known from the last one but what they share
             text = prepare(cell(-k - 1)).text
-            seconds = [0.0] * 6
+            seconds = [0.0] * 8
             for which in _ORDERS[k % len(_ORDERS)]:
                 if which == 0:
-                    began = time.perf_counter()
-                    simulator.run(deck).require()
-                    seconds[0] = time.perf_counter() - began
+                    pids = ["self", *simulator.pids()]  # type: ignore[attr-defined]
+                    told: list[float] = []
+                    with _clocked(pids, told):
+                        simulator.run(deck).require()
+                    seconds[6], seconds[0] = told
                 elif which == 1:
-                    seconds[1], seconds[2], points = plain(text)
+                    seconds[1], seconds[2], seconds[7], points = plain(text)
                 elif which == 2:
-                    _, seconds[3], _ = tuned(text)
+                    _, seconds[3], _, _ = tuned(text)
                 else:
                     seconds[4], seconds[5] = _batch(text, folder)
             if k >= _WARM:
@@ -195,7 +231,7 @@ def overheads(tell: Report, *, processes: int = _PROCESSES) -> Figures:
         found, points = _interleaved()
         rows += found
         medians.append(float(np.median([row[0] / row[2] for row in found])))
-    harness, whole, inside, tuned, batch, reported = np.array(rows).T
+    harness, whole, inside, tuned, batch, reported, came, inside_came = np.array(rows).T
     overhead, spread = float(np.median(harness / inside)) - 1.0, float(np.std(medians, ddof=1))
     columns = {"harness": harness, "plain_pyspice": whole, "ngspice_own": inside, "tuned": tuned, "ngspice_b": batch}
     return {
@@ -203,10 +239,12 @@ def overheads(tell: Report, *, processes: int = _PROCESSES) -> Figures:
         "overhead": overhead,
         "overhead_spread": spread,
         "overhead_with_its_error": overhead + 2.0 * spread / processes**0.5,
+        "overhead_as_it_comes": float(np.median(came / inside_came)) - 1.0,
+        "share_waited": 1.0 - float(np.sum(harness) / np.sum(came)),
         "overhead_over_tuned": float(np.median(harness / tuned)) - 1.0,
         "overhead_undisturbed": float(np.quantile(harness, 0.1) / np.quantile(inside, 0.1)) - 1.0,
         "overhead_over_plain_pyspice": float(np.median(harness / whole)) - 1.0,
-        "over_ngspice_b": float(np.median(harness / batch)),
+        "over_ngspice_b": float(np.median(came / batch)),
         "reported_by_ngspice_ms": 1e3 * float(np.nanmedian(reported)) if np.any(np.isfinite(reported)) else None,
         **{f"{name}_ms": 1e3 * float(np.median(column)) for name, column in columns.items()},
     }
@@ -321,7 +359,8 @@ OVERHEAD = Claim(
     measure,
     {
         "points": (0.85 * POINTS, 1.15 * POINTS),
-        "overhead": (-0.02, 0.10),  # a value far below zero is not a measurement
+        "overhead": (None, 0.10),
+        "overhead_over_tuned": (-0.02, 0.10),  # a value far below zero is not a measurement
         "overhead_with_its_error": (None, 0.10),
         "over_ngspice_b": (None, 1.0),
         "two_processes": (1.8, None),

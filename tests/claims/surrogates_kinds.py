@@ -14,7 +14,6 @@ run that was stopped goes on, and a part is made anew where the code of surrogat
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import resource
@@ -23,7 +22,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -45,7 +44,7 @@ from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learn import design, learn
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron import STATES, NeuronLaw, SpikeTrain
+from cosim.surrogate.neuron import STATES, NeuronLaw
 from cosim.surrogate.neuron_bench import TRAINS, NeuronBench, TrainedNeuron, check_neuron, train_neuron
 from cosim.surrogate.neuron_trains import random_spikes
 
@@ -149,28 +148,10 @@ class SingleNeuron:
         return {**{name: after[name] - x for name, x in before.items()}, **outputs}
 
 
-class Kept(NeuronBench):
-    """A neuron whose trains are kept in `folder` as they come."""
-
-    def record(self, inputs: Array, simulator: Simulator) -> SpikeTrain:
-        """As `NeuronBench.record`, once for each deck, engine and train."""
-        digest = hashlib.sha256(f"{self.netlist()} {simulator.version()}".encode() + inputs.tobytes())
-        path = folder() / f"train-{digest.hexdigest()[:32]}.npz"
-        if path.is_file():
-            with np.load(path) as stored:
-                given: dict[str, Any] = {name: x if x.ndim else float(x) for name, x in stored.items()}
-            return SpikeTrain(**given)
-        made, data = super().record(inputs, simulator), io.BytesIO()
-        np.savez(data, **{name: column for name, column in vars(made).items() if column is not None})
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data.getvalue())
-        return made
-
-
 def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     """A neuron of `NEURONS`, and what it reaches."""
     trains, seed = LEARNED[name]
-    made = train_neuron(Kept.load(NEURONS[name]), simulator, trains=trains, seed=seed)
+    made = train_neuron(replace(NeuronBench.load(NEURONS[name]), kept=folder()), simulator, trains=trains, seed=seed)
     certificate = made.surrogate.certificate
     assert certificate is not None
     found: Figures = {f"{name}_f1": round(1.0 - certificate.errors["spikes"].max, 4)}

@@ -4,12 +4,12 @@
 
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from cosim.cli.app import main
 
 pytestmark = pytest.mark.spice
 
@@ -147,24 +147,22 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_one_sentence(case: Case, tmp_path: Path) -> None:
+def test_one_sentence(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     for name, text in case.files.items():
         (tmp_path / name).write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "cosim", *case.arguments],
-        cwd=tmp_path,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    told = [line for line in done.stderr.splitlines() if line.startswith("cosim: ")]
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    assert len(told) == 1, done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    code, done = main(case.arguments), capfd.readouterr()
+    told = [line for line in done.err.splitlines() if line.startswith("cosim: ")]
+    assert "Traceback" not in done.err + done.out, done.err
+    assert len(told) == 1, done.err
     assert re.search(case.says, told[0]), told[0]
-    assert done.returncode == case.code, told[0]
+    assert code == case.code, told[0]
     assert not (tmp_path / "canary").exists()
-    assert "nan" not in done.stdout.lower()
+    assert "nan" not in done.out.lower()
 
 
 def test_the_next_case_runs_after_a_killed_worker() -> None:

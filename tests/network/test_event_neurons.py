@@ -31,7 +31,7 @@ DT = 1e-6  # ms: a nanosecond
 @pytest.fixture(scope="module")
 def lif() -> Surrogate:
     (subject,) = (one for one in SUBJECTS if one.name == "lif neuron")
-    return subject.plain()
+    return subject.plain().with_(uncertified=True)
 
 
 def wired(lif: Surrogate, *, size: int = 3, backend: str = "auto") -> Simulation:

@@ -28,12 +28,12 @@ TRAINS = SpacedTrains("patterns", duration=10e-6, counts=(8, 10), train=3, test=
 @pytest.fixture(scope="module")
 def lif() -> Surrogate:
     (subject,) = (one for one in SUBJECTS if one.name == "lif neuron")
-    return subject.plain()
+    return subject.plain().with_(uncertified=True)
 
 
 @pytest.fixture(scope="module")
 def system(lif: Surrogate) -> CircuitFilters:
-    return CircuitFilters((lif.with_(policy="warn"),), (TRAINS,), uncertified=True)
+    return CircuitFilters((lif.with_(policy="warn"),), (TRAINS,))
 
 
 def test_spikes_keep_apart_and_none_is_lost() -> None:
@@ -108,7 +108,7 @@ def checked(lif: Surrogate, law: NeuronLaw, monkeypatch: pytest.MonkeyPatch) -> 
     circuit = Circuit(law)
     monkeypatch.setattr(filters_circuits, "bench_of", lambda neuron: circuit)
     monkeypatch.setattr("cosim.engines.registry.open_simulator", opened)
-    system = CircuitFilters((lif.with_(policy="warn"),), (TRAINS,), uncertified=True, spice_check=4)
+    system = CircuitFilters((lif.with_(policy="warn"),), (TRAINS,), spice_check=4)
     (seed,) = run_network(system).seeds
     return seed.values["spice_check"] | {"before": seed.values["accuracies"]}, system, circuit
 
@@ -132,16 +132,16 @@ def test_a_spot_check_says_what_such_differences_do(lif: Surrogate, monkeypatch:
 
 def test_what_cannot_be_a_layer_is_refused(lif: Surrogate) -> None:
     with pytest.raises(InputError, match=r"the surrogate of lif has no certificate; .* take --uncertified"):
-        CircuitFilters((lif,), (TRAINS,))
+        CircuitFilters((lif.with_(uncertified=False),), (TRAINS,))
     with pytest.raises(InputError, match="the same neuron stands twice in the layer"):
-        CircuitFilters((lif, lif), (TRAINS,), uncertified=True)
+        CircuitFilters((lif, lif), (TRAINS,))
     with pytest.raises(InputError, match=r"19 neurons cannot be checked in SPICE: there are 18, with a test train"):
-        CircuitFilters((lif,), (TRAINS,), uncertified=True, spice_check=19)
+        CircuitFilters((lif,), (TRAINS,), spice_check=19)
     with pytest.raises(InputError, match=r"is needed: .*; leave out --spice-check"):
-        CircuitFilters((lif,), (TRAINS,), uncertified=True, spice_check=1)  # it is of no bench
+        CircuitFilters((lif,), (TRAINS,), spice_check=1)  # it is of no bench
     slow = SpacedTrains("rates", rates=(0.1e6, 0.2e6), train=3, test=3, apart=7e-8)
     with pytest.raises(DomainError, match="the policy 'warn'"):  # it was tested up to 3 us between two inputs
-        run_network(CircuitFilters((lif,), (slow,), uncertified=True))
+        run_network(CircuitFilters((lif,), (slow,)))
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_a_surrogate_that_misses_its_limits_is_refused(tmp_path: Path, capsys: p
     assert "misses its limits, and networks refuse it without --uncertified" in said.err
     network = [*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]
     assert main(network) == 2
-    assert "the surrogate misses its limits: w: " in capsys.readouterr().err
+    assert "the surrogate of tio2 misses its limits: w: " in capsys.readouterr().err
     assert main([*network, "--uncertified"]) == 0
     assert "missed: w" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"uncertified=True"):
@@ -129,7 +129,9 @@ def test_a_file_without_a_certificate_is_refused(tmp_path: Path, capsys: pytest.
     file = save(Surrogate(ParameterSet.load("tio2")), tmp_path / "plain.npz")
     network = [*QUICK, "--surrogate", str(file), "--no-figures", "-o", str(tmp_path / "out")]
     assert main(network) == 2
-    assert "has no certificate; make it with 'cosim surrogate train'" in capsys.readouterr().err
+    assert (
+        "the surrogate of tio2 has no certificate; train a better one, or take --uncertified" in capsys.readouterr().err
+    )
     assert main([*network, "--uncertified"]) == 0
     assert "not compared with any circuit" in capsys.readouterr().out
 

@@ -1,6 +1,6 @@
 """What the synapses of a network did, and what that draws."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -37,10 +37,10 @@ def test_the_heat_is_that_of_all_steps_and_nothing_is_learned() -> None:
 
 
 def test_a_step_is_the_sum_of_its_parts() -> None:
-    w = np.array([0.0, 1.0])
+    w, none = np.array([0.0, 1.0]), cast(Any, None)
     cell = SynapseEnergy(
         w, read=np.array([0.0, 2.0]), gate=np.array([3.0, 3.0]), write=np.array([10.0, 30.0]), worst=0.0,
-        worst_pair=0.0, per_kelvin=5.0, line=1.2, off=0.0, period=1.0,
+        worst_pair=0.0, per_kelvin=5.0, line=1.2, off=0.0, period=1.0, certificate=none,
     )  # fmt: skip
     found = cell.of_step(Use(spikes=0.5, heat=0.1, w=0.5, steps=100.0, pairs=1))
     assert found == pytest.approx({"reads": 1.0, "gates": 6.0, "heaters": 0.6, "writes": 0.4, "all": 8.0})

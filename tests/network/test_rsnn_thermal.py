@@ -159,8 +159,24 @@ def test_neighbours_in_the_array_are_warmed() -> None:
     np.testing.assert_allclose(hot, [[0, 0.2, 0], [0, 1, 0], [0, 0.2, 0]])
     np.testing.assert_allclose(other, [[0.1, 0.1, 0], [0.4, 0.4, 0], [0.1, 0.1, 0]])
     assert crosstalk((plus, minus), (0.0, 0.0, 0.0))[0] is plus
+    alone, cold = crosstalk((plus, minus), (0.4, 0.2, 0.1), layout="apart")
+    np.testing.assert_allclose(alone, [[0.1, 0.2, 0.1], [0.4, 1, 0.4], [0.1, 0.2, 0.1]])
+    assert not cold.any()
     at = {"heater": 1.0, "A": 0.25, "B row": 0.1, "B column": 0.05, "C": 0.025}
     assert coupling_of(at) == pytest.approx((0.4, 0.2, 0.1))
+
+
+def test_a_write_lays_out_its_pairs() -> None:
+    """A hot + beside a cold −: its own − moves where they stand side by side, and the next + where they stand apart."""
+    for layout, warm in (("beside", (1, 0)), ("apart", (0, 1))):
+        thermal = ThermalSettings(levels=0, coupling=(0.4, 0.0, 0.0), layout=layout)
+        array = ThermalArray(np.zeros((1, 2)), thermal, devices(thermal), np.random.default_rng(0))
+        before = array.states()[0][0, 0]
+        array.write((np.array([[0.5, 0.0]]), np.zeros((1, 2))), up=True, rng=np.random.default_rng(1))
+        moved = np.array(array.states())[:, 0] > before
+        expected = np.zeros((2, 2), dtype=bool)
+        expected[0, 0] = expected[warm] = True
+        assert np.array_equal(moved, expected)
 
 
 def test_devices_and_cycles_differ() -> None:
@@ -178,6 +194,30 @@ def test_devices_and_cycles_differ() -> None:
         spread = plain.with_(**{name: 0.3})
         assert np.ptp(written(spread)) > 0.001
         assert np.array_equal(written(spread), written(spread))
+
+
+def test_pairs_whose_devices_move_too_far_are_left_out() -> None:
+    """They weigh nothing and stay; the others have the same devices as without the screen, and none moves too far."""
+    rough, rises = ThermalSettings(levels=0, pulses=1.0, device_spread=1.0), np.full((20, 20), 0.1)
+
+    def steps(thermal: ThermalSettings) -> tuple[ThermalArray, np.ndarray]:
+        array = ThermalArray(np.zeros((20, 20)), thermal, devices(thermal), np.random.default_rng(3))
+        before = np.array(array.shares())
+        array.write((rises, rises), up=True, rng=np.random.default_rng(4))
+        return array, np.array(array.shares()) / before - 1.0
+
+    every, all_steps = steps(rough)
+    array, found = steps(rough.with_(screen=2.0))
+    nominal = steps(rough.with_(device_spread=0.0))[1][0, 0, 0]
+    assert not every.out.any()
+    assert np.array_equal(array.out, (all_steps > 2.0 * nominal).any(axis=0))
+    assert 0.1 < array.out.mean() < 0.9
+    assert np.all(found[:, array.out] == 0.0)
+    assert np.array_equal(*(half[array.out] for half in array.shares()))
+    np.testing.assert_allclose(found[:, ~array.out], all_steps[:, ~array.out], rtol=1e-12)
+    assert array.counts[0] == 2 * np.count_nonzero(~array.out)
+    with pytest.raises(InputError, match=r"a screen at 0\.5 times the nominal step would leave out nominal devices"):
+        rough.with_(screen=0.5)
 
 
 @pytest.mark.needs("numba")
@@ -231,6 +271,7 @@ def test_the_decay_and_the_heater_are_the_device_s() -> None:
         ({"tau": 0.0}, "the time constant of the synapses is 0 s"),
         ({"levels": 1}, "devices with 1 level hold no weight"),
         ({"writes": "reset"}, "unknown kind .reset. of writes"),
+        ({"layout": "stacked"}, "unknown layout .stacked. of pairs; known: apart, beside"),
         ({"refresh": (0.8, 0.2)}, "a refresh from 0.2 to 0.8 is not possible"),
         ({"e_width": 2e-8}, "an e-update of 2e-08 s does not fit a step of 1e-08 s"),
         ({"coupling": (0.1, 2.0, 0.0)}, r"couplings of \(0\.1, 2\.0, 0\.0\) are not shares"),
@@ -272,4 +313,6 @@ def test_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "--tau-th is of thermal synapses, and these are ideal; add --synapse thermal" in capsys.readouterr().err
     assert main([*command, "-o", out, "--synapse", "thermal", "--pitch", "1um"]) == 2
     assert "--pitch is of a stack whose --feature is not given" in capsys.readouterr().err
+    assert main([*command, "-o", out, "--synapse", "thermal", "--layout", "apart"]) == 2
+    assert "--layout is of a stack whose --feature is not given" in capsys.readouterr().err
     assert main([*command, "-o", out, "--synapse", "hot"]) == 2

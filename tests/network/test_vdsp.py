@@ -156,6 +156,10 @@ def test_a_domain_is_looked_at_once_per_batch(backend: str) -> None:
     with pytest.warns(DomainWarning) as found:
         network.learn(BARS.train_x[:20], np.random.default_rng(1))
     assert len(found) == 1
+    (said,) = network.crossbar.extrapolated.items()
+    assert said[0] == "amplitude"
+    end = pytest.approx(-12.8907)
+    assert said[1] == {"events": 151.0, "from": end, "to": end}  # both loops count the same
     with pytest.raises(DomainError):
         Crossbar(cell, np.full((2, 2), 0.5)).program(0, np.full(2, np.nan))
 

@@ -19,6 +19,9 @@ def test_the_list_holds_every_bench(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(told) == {path.stem for path in resources.listing("netlists", ".toml")}
     assert told["1t1r_write"]["analyses"] == "tran"
     assert told["1t1r_write"]["limits"] == "8"
+    assert told["1t1r_write"]["surrogate"] == ""
+    trained = [told[name]["surrogate"] for name in ("stc_spike_pair", "ecram_feedback_stp", "stc_dpi_filter")]
+    assert trained == ["map pair", "neuron lif", "filter calcium"]
     assert main(["benches"]) == 0
     assert "1t1r_random_pulses" in capsys.readouterr().out
 

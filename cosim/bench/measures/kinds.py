@@ -34,11 +34,15 @@ Level = Volt | Ampere | Number
 
 @dataclass(frozen=True)
 class Point:
-    """One run: its waveforms, the values of the circuit's parameters (SI), and the pulse trains of its stimuli."""
+    """One run: its waveforms, the values of the circuit's parameters (SI), and the pulse trains of its stimuli.
+
+    ``card`` is what the engine made of the measure's own ``.meas``, where it has one: its value, or why it has none.
+    """
 
     data: xarray.Dataset
     parameters: Mapping[str, float]
     trains: Mapping[str, PulseTrain]
+    card: float | str = ""
 
     def train(self, stimulus: str) -> PulseTrain:
         """The pulse train of a stimulus."""
@@ -94,22 +98,22 @@ class DerivedMeasure(Kind):
     """A measure of other measures.
 
     Args:
-        of: another measure, or a swept parameter.
+        of: another measure, or a parameter of the circuit.
         against: measures, or swept parameters, that are multiplied.
     """
 
     @abstractmethod
     def combine(self, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Any:
-        """``found``: (points, n) per measure; ``coordinates``: (points,) per swept parameter."""
+        """``found``: (points, n) per measure; ``coordinates``: (points,) per swept parameter, (1,) per other one."""
 
     @staticmethod
     def take(name: str, found: Mapping[str, Array], coordinates: Mapping[str, Array]) -> Array:
-        """A measure (flattened) or a swept parameter by name."""
+        """A measure (flattened) or a parameter of the circuit by name."""
         if name in found:
             return found[name].ravel()
         if name in coordinates:
             return coordinates[name]
-        raise UnknownName("measure or swept parameter", name, [*found, *coordinates])
+        raise UnknownName("measure or parameter", name, [*found, *coordinates])
 
 
 class ReadConductance(PointMeasure):
@@ -242,9 +246,9 @@ class Reduced(PointMeasure):
 
 
 class At(PointMeasure):
-    """A vector at one or several places of the analysis's coordinate: s, V or A of a sweep, Hz."""
+    """A vector, or its derivative, at one or several places of the analysis's coordinate: s, V or A of a sweep, Hz."""
 
-    kind: Literal["at"]
+    kind: Literal["at", "derivative"]
     of: str
     at: Place | tuple[Place, ...]
 
@@ -253,12 +257,14 @@ class At(PointMeasure):
         return (self.of,)
 
     def dimension(self, known: Known) -> Dimension:
-        """The vector's."""
-        return known.vector(self.of)
+        """The vector's; of a derivative, over that of the coordinate."""
+        own = known.vector(self.of)
+        return own / known.axis if self.kind == "derivative" else own
 
     def evaluate(self, point: Point) -> Array:
-        """One value per time."""
-        return np.asarray(measure.sample(point.data, self.of, at=np.asarray(self.at, dtype=float)))
+        """One value per place."""
+        take = measure.derivative if self.kind == "derivative" else measure.sample
+        return take(point.data, self.of, at=np.asarray(self.at, dtype=float))
 
 
 class Crossing(PointMeasure):
@@ -343,7 +349,7 @@ class Quotient(DerivedMeasure):
     """One measure over another, or over a number.
 
     Args:
-        by: the divisor: a measure, a swept parameter, or a number with its unit: `"1 uA"`.
+        by: the divisor: a measure, a parameter of the circuit, or a number with its unit: `"1 uA"`.
     """
 
     kind: Literal["quotient"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from cosim.bench.measures import kinds, loops, signals, spiking, stc, stdp, thermal
+from cosim.bench.measures import cards, kinds, loops, signals, spiking, stc, stdp, thermal
 
 KINDS: tuple[type[kinds.Kind], ...] = (
     *kinds.KINDS,
+    *cards.KINDS,
     *loops.KINDS,
     *signals.KINDS,
     *spiking.KINDS,

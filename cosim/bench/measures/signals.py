@@ -7,6 +7,7 @@ are interpolated in their logarithm.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -197,17 +198,22 @@ class Distortion(PointMeasure):
 
 
 class Response(PointMeasure):
-    """Of a small-signal response: where its magnitude has fallen by ``drop`` (dB) from its value at the lowest
-    frequency, and where it is 1 (both Hz); 180 degrees and the phase there (degrees); what lacks to a gain of 1 where
-    the phase is -180 degrees (dB).
+    """Of a small-signal response: its bandwidth, and where its magnitude is 1 (both Hz); 180 degrees and the phase
+    there (degrees); what lacks to a gain of 1 where the phase is -180 degrees (dB).
+
+    A bandwidth ends where the magnitude has fallen by ``drop``. A gain that is level and inverted at the lowest
+    frequency is turned round before its phase counts, as that of a loop from its inverting input.
 
     Args:
         drop: of the bandwidth, in dB.
+        band: "low", from the lowest frequency up; "high", from the highest one down, which gives the lower corner;
+            "band", from the peak to both sides, which gives the distance of the corners.
     """
 
     kind: Literal["bandwidth", "unity-gain", "phase-margin", "gain-margin"]
     of: str
     drop: float = pydantic.Field(default=float(10.0 * np.log10(2.0)), gt=0.0)
+    band: Literal["low", "high", "band"] = "low"
 
     def vectors(self) -> tuple[str, ...]:
         """The vector."""
@@ -222,11 +228,21 @@ class Response(PointMeasure):
         frequency = np.log10(measure.axis(point.data))
         gain, phase = measure.vector(point.data, f"db({self.of})"), measure.vector(point.data, f"ph({self.of})")
         if self.kind == "bandwidth":
-            return float(10.0 ** self._where(frequency, gain - gain[0] + self.drop, f"falls by {self.drop:.3g} dB"))
+            return self._bandwidth(frequency, gain)
+        phase = phase - _origin(frequency, gain, float(phase[0]))
         if self.kind == "gain-margin":
             return -float(np.interp(self._where(frequency, phase + 180.0, "reaches -180 degrees"), frequency, gain))
         at = self._where(frequency, gain, "falls to a gain of 1")
         return float(10.0**at) if self.kind == "unity-gain" else 180.0 + float(np.interp(at, frequency, phase))
+
+    def _bandwidth(self, frequency: Array, gain: Array) -> float:
+        start = {"low": 0, "high": gain.size - 1, "band": int(np.argmax(gain))}[self.band]
+        left = gain - gain[start] + self.drop
+        up, down = slice(start, None), slice(start, None, -1)
+        what = f"falls by {self.drop:.3g} dB"
+        upper = 10.0 ** self._where(frequency[up], left[up], f"{what} above") if self.band != "high" else 0.0
+        lower = 10.0 ** self._where(frequency[down], left[down], f"{what} below") if self.band != "low" else 0.0
+        return float(abs(upper - lower))
 
     def _where(self, x: Array, y: Array, what: str) -> float:
         """Where ``y`` first falls through zero."""
@@ -237,9 +253,86 @@ class Response(PointMeasure):
         return float(x[k] + y[k] / (y[k] - y[k + 1]) * (x[k + 1] - x[k]))
 
 
+_LEVEL = 10.0  # dB per decade, our choice: half of what one pole or zero at the origin makes
+
+
+def _origin(frequency: Array, gain: Array, first: float) -> float:
+    """What the phase is counted from, a multiple of 180 degrees, as a phase alone is known up to whole turns.
+
+    Where the gain is level it begins at 0 or, inverted, at 180; two poles at the origin begin at -180 as well.
+    """
+    if abs(gain[1] - gain[0]) < _LEVEL * (frequency[1] - frequency[0]):
+        return 180.0 * round(first / 180.0)
+    return 360.0 if first > 90.0 and gain[1] < gain[0] else 0.0
+
+
+class IntegratedNoise(PointMeasure):
+    """The root of the integral of a spectrum's square from ``start`` to ``stop``: the noise in a band, V or A.
+
+    Between points the density is a power of the frequency, which is exact for white and for flicker noise.
+    """
+
+    kind: Literal["integrated-noise"]
+    of: str
+    start: Hertz | None = None
+    stop: Hertz | None = None
+
+    def vectors(self) -> tuple[str, ...]:
+        """The spectrum."""
+        return (self.of,)
+
+    def dimension(self, known: Known) -> Dimension:
+        """That of the noise's total over all frequencies."""
+        return known.vector(self.of.lower().replace("_spectrum", "_total"))
+
+    def evaluate(self, point: Point) -> float:
+        """One value."""
+        f, density = measure.axis(point.data), measure.vector(point.data, self.of)
+        low, high = f[0] if self.start is None else self.start, f[-1] if self.stop is None else self.stop
+        if not f[0] * (1 - 1e-9) <= low < high <= f[-1] * (1 + 1e-9):
+            raise InputError(f"the band {low:g}..{high:g} Hz is not within the run {f[0]:g}..{f[-1]:g} Hz")
+        if np.any(density <= 0.0):
+            raise InputError(f"{self.of} is not positive everywhere", remedy="take a spectrum")
+        x = np.log(np.concatenate([[low], f[(f > low) & (f < high)], [high]]))
+        y = 2.0 * np.interp(x, np.log(f), np.log(density)) + x  # ln(f S^2), whose integral over ln f is wanted
+        rise = np.diff(y)
+        mean = np.where(np.abs(rise) < 1e-9, 1.0, np.expm1(rise) / np.where(rise == 0.0, 1.0, rise))
+        return float(np.sqrt(np.sum(np.exp(y[:-1]) * mean * np.diff(x))))
+
+
+_ROOT = re.compile(r"re\((pole|zero)\((\d+)\)\)")
+
+
+class Roots(PointMeasure):
+    """Of ``pz``: the natural frequencies of all poles or zeros (Hz), in rising order, or the largest real part of a
+    pole (1/s), which is negative where the circuit is stable.
+    """
+
+    kind: Literal["pole-frequencies", "zero-frequencies", "rightmost-pole"]
+
+    def dimension(self, known: Known) -> Dimension:
+        """Hz."""
+        del known
+        return Dimension(("Hz",))
+
+    def evaluate(self, point: Point) -> Array | float:
+        """(poles,) or one value."""
+        wanted = "zero" if self.kind == "zero-frequencies" else "pole"
+        found = [match for name in point.data.data_vars if (match := _ROOT.fullmatch(str(name)))]
+        names = [match[2] for match in found if match[1] == wanted]
+        if not names:
+            raise InputError(f"the transfer function has no {wanted}", remedy="take this measure out")
+        real, imaginary = (
+            np.array([float(point.data[f"{part}({wanted}({name}))"]) for name in names]) for part in ("re", "im")
+        )
+        if self.kind == "rightmost-pole":
+            return float(real.max())
+        return np.sort(np.hypot(real, imaginary)) / (2.0 * np.pi)
+
+
 class Expression(DerivedMeasure):
-    """Arithmetic on other measures and swept parameters: `"(high - low)/supply"`, with abs, min, max, sqrt, exp, ln,
-    log10, db, pow, sin, cos, atan. A measure of one value goes with each of the others.
+    """Arithmetic on other measures and the circuit's parameters: `"(high - low)/vdd"`, with abs, min, max, sqrt, exp,
+    ln, log10, db, pow, sin, cos, atan. A measure of one value goes with each of the others.
 
     Args:
         value: the expression; numbers in it are SI, with a suffix as in `1k`.
@@ -287,7 +380,7 @@ class Expression(DerivedMeasure):
     def _at(self, tree: Expr, taken: Mapping[str, Array], k: int, dialect: Dialect) -> float:
         def lookup(node: Expr) -> float:
             if node.name not in taken:
-                raise UnknownName("measure or swept parameter", node.name, taken)
+                raise UnknownName("measure or parameter", node.name, taken)
             values = taken[node.name]
             return float(values[k if values.size > 1 else 0])
 
@@ -304,4 +397,6 @@ class Expression(DerivedMeasure):
         return float(value)
 
 
-KINDS: tuple[type[Kind], ...] = (Rms, Edge, Overshoot, Settling, Distortion, Response, Expression)
+KINDS: tuple[type[Kind], ...] = (
+    Rms, Edge, Overshoot, Settling, Distortion, Response, IntegratedNoise, Roots, Expression,
+)  # fmt: skip

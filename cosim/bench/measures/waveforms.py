@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _PART = re.compile(
     r"(?:(?P<of>[vi])(?P<short>db|p|r|i|m)|(?P<part>db|ph|rad|re|im|mag))\((?P<inner>.*)\)", re.IGNORECASE
 )
+_DIFFERENCE = re.compile(r"v\(\s*([^(),\s]+)\s*,\s*([^(),\s]+)\s*\)", re.IGNORECASE)
+_GROUNDS = ("0", "gnd")
 _SHORT = {"db": "db", "p": "ph", "r": "re", "i": "im", "m": "mag"}
 
 
@@ -33,17 +35,27 @@ def part(name: str) -> tuple[str, str]:
     return _SHORT[match["short"].lower()], f"{match['of']}({match['inner']})"
 
 
+def needed(name: str) -> tuple[str, ...]:
+    """The vectors of a run, lower case, that a name is made of: ``vdb(a,b)`` of ``v(a)`` and ``v(b)``."""
+    of = part(name)[1].lower()
+    pair = _DIFFERENCE.fullmatch(of)
+    return (of,) if pair is None else tuple(f"v({node})" for node in pair.groups() if node not in _GROUNDS)
+
+
 def vector(data: xarray.Dataset, name: str) -> Array:
     """One saved vector, (n,), by its name in any case; of a small-signal analysis its magnitude; else `UnknownName`.
 
     ``vdb(out)`` and ``vp(out)`` (or ``db(v(out))``, ``ph(v(out))``) are dB and degrees, the phase without jumps;
     ``rad(v(out))`` is the phase from -pi to pi, as ngspice's ``.meas`` has it; ``vr``, ``vi`` and ``vm`` (``re``,
-    ``im``, ``mag``) are the parts of a complex vector.
+    ``im``, ``mag``) are the parts of a complex vector; ``v(a,b)`` is the difference of two nodes.
     """
     taken, of = ("", name) if name.lower() in data else part(name)
-    if of.lower() not in data:
-        raise UnknownName("vector", of, [str(key) for key in data.data_vars])
-    values = np.asarray(data[of.lower()].values)
+    pair = _DIFFERENCE.fullmatch(of) if of.lower() not in data else None
+    ends = [f"v({node.lower()})" for node in pair.groups()] if pair is not None else [of.lower()]
+    if lacks := next((end for end in ends if end not in data and end[2:-1] not in _GROUNDS), None):
+        raise UnknownName("vector", of if pair is None else lacks, [str(key) for key in data.data_vars])
+    first, *second = (data[end].values if end in data else 0.0 for end in ends)
+    values = np.asarray(first - second[0] if second else first)
     if taken == "db":
         if np.any(values == 0.0):
             raise InputError(f"{of} is zero somewhere, which has no decibels", remedy="take its magnitude")
@@ -67,9 +79,28 @@ def axis(data: xarray.Dataset) -> Array:
 
 def sample(data: xarray.Dataset, name: str, *, at: Array | float) -> Array:
     """A vector where the analysis's coordinate is ``at``, linear between points; raises outside the run."""
-    t = axis(data)
-    if t.size > 1 and t[0] > t[-1]:  # a sweep downwards
-        return sample(data.isel({next(iter(data.dims)): slice(None, None, -1)}), name, at=at)
+    t, y = _rising(data, name)
+    return np.asarray(np.interp(_within(t, name, at), t, y), dtype=float)
+
+
+def derivative(data: xarray.Dataset, name: str, *, at: Array | float) -> Array:
+    """Its derivative there: the slope of each step, linear between the middles of the steps."""
+    t, y = _rising(data, name)
+    kept = np.concatenate([[True], np.diff(t) > 0.0])
+    if np.count_nonzero(kept) < 2:
+        raise InputError(f"{name} has one point, and no derivative", remedy="sweep over more points")
+    t, y = t[kept], y[kept]
+    return np.asarray(np.interp(_within(t, name, at), 0.5 * (t[1:] + t[:-1]), np.diff(y) / np.diff(t)), dtype=float)
+
+
+def _rising(data: xarray.Dataset, name: str) -> tuple[Array, Array]:
+    """Coordinate and vector, a sweep downwards turned round."""
+    t, y = axis(data), vector(data, name)
+    return (t[::-1], y[::-1]) if t.size > 1 and t[0] > t[-1] else (t, y)
+
+
+def _within(t: Array, name: str, at: Array | float) -> Array:
+    """``at``; raises outside the run."""
     times = np.asarray(at, dtype=float)
     slack = 1e-9 * max(t[-1] - t[0], 1e-30)
     if np.any(times < t[0] - slack) or np.any(times > t[-1] + slack):
@@ -77,15 +108,12 @@ def sample(data: xarray.Dataset, name: str, *, at: Array | float) -> Array:
             f"{name} is asked for at {times.max():g}, the run goes from {t[0]:g} to {t[-1]:g}",
             remedy="measure within the run",
         )
-    return np.asarray(np.interp(times, t, vector(data, name)), dtype=float)
+    return times
 
 
 def window(data: xarray.Dataset, name: str, *, start: float | None, stop: float | None) -> tuple[Array, Array]:
     """Coordinate and values of a vector between ``start`` and ``stop``, both ends interpolated."""
-    t = axis(data)
-    y = vector(data, name)
-    if t.size > 1 and t[0] > t[-1]:  # a sweep downwards
-        t, y = t[::-1], y[::-1]
+    t, y = _rising(data, name)
     a, b = t[0] if start is None else start, t[-1] if stop is None else stop
     slack = 1e-9 * (t[-1] - t[0])
     if not (t[0] - slack <= a < b <= t[-1] + slack):

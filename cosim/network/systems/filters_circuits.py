@@ -89,7 +89,6 @@ class CircuitFilters(System):
     Args:
         neurons: surrogates of benches' neurons, each its own.
         tasks: what is told apart.
-        uncertified: takes surrogates without a certificate, and those that miss their limits.
         spice_check: so many neurons of each seed receive a test train again in their circuit.
 
     Raises:
@@ -100,7 +99,6 @@ class CircuitFilters(System):
 
     neurons: tuple[Surrogate, ...]
     tasks: tuple[SpacedTrains, ...]
-    uncertified: bool = False
     spice_check: int = 0
     benches: tuple[NeuronBench, ...] = field(init=False, repr=False, compare=False)
 
@@ -114,15 +112,7 @@ class CircuitFilters(System):
                 remedy="give each file once; a group of another relaxation time is a bench with another set",
             )
         for neuron in self.neurons:
-            model, found = EventNeuron(neuron), neuron.certificate
-            if self.uncertified:
-                continue
-            if found is None or found.broken:
-                why = "has no certificate" if found is None else f"misses its limits: {'; '.join(found.broken)}"
-                raise InputError(
-                    f"the surrogate of {model.surrogate.parameters.name} {why}",
-                    remedy="make a better one, or take --uncertified (in Python: uncertified=True)",
-                )
+            EventNeuron(neuron)
         pairs = len(self.neurons) * sum(len(t.classes) * t.test for t in self.tasks)
         if not 0 <= self.spice_check <= pairs:
             raise InputError(

@@ -32,6 +32,7 @@ from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
 from cosim.network.systems.maze_settings import ACTIONS, MazeSettings, graph, least_loss, step_time, synapse
 from cosim.network.world import Ints
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import Surrogate
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class MazeSystem(System):
                 f"the surrogate is of the map {self.surrogate.name} of {self.surrogate.device}",
                 remedy="take one of the map published of thermal_reram",
             )
+        require_certified(self.surrogate)
         return self.surrogate
 
     @cached_property

@@ -388,6 +388,7 @@ class RsnnRun:
             "heated": heated, "moved": moved / max(heated, 1), "hot": hot / max(heated, 1), "f_bound": f, "q_bound": q,
             "refreshed": refreshed,
             "cut": sum(array.missed for array in self.arrays.values()),
+            "out": float(np.mean(np.concatenate([array.out.ravel() for array in self.arrays.values()]))),
         }  # fmt: skip
 
     def state(self) -> dict[str, NDArray[Any]]:

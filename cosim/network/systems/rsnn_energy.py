@@ -24,6 +24,7 @@ from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
 from cosim.network.systems.rsnn import HEATED, RsnnRun
 from cosim.network.systems.rsnn_thermal import devices
+from cosim.surrogate.base import Certificate
 from cosim.surrogate.certify import Tell, certify
 from cosim.surrogate.learn import learn
 
@@ -57,8 +58,9 @@ class SynapseEnergy:
         worst_pair: the same of a differential pair.
         per_kelvin: at the heater, over the rise of the filament that it adds.
         line: energy drawn at the heater's line over that of the heater.
-        off: largest error of the surrogate's heater energy on held-out frames, as a share of the largest energy.
+        off: largest error of the heater's energy on held-out frames by the certificate, as a share of full scale.
         period: time from one step to the next (s), of ``1t1h1m_phases``.
+        certificate: of the surrogate that ``per_kelvin`` comes from.
     """
 
     w: Array
@@ -71,6 +73,7 @@ class SynapseEnergy:
     line: float
     off: float
     period: float
+    certificate: Certificate
 
     def of_step(self, of: Use) -> dict[str, float]:
         """J per pair and step, by part.
@@ -112,7 +115,7 @@ def measured_energy(simulator: Simulator, *, kept: Path | None = None, tell: Tel
         worst=float(columns["cell_step"].max()), worst_pair=float(columns["pair_step"].max()),
         per_kelvin=float(out["energy"][0] / out["eligibility"][0]),
         line=float(np.mean(columns["e_update"] / columns["heater"])), off=float(error.max_percent) / 100.0,
-        period=float(stimulus.period),
+        period=float(stimulus.period), certificate=certificate,
     )  # fmt: skip
 
 

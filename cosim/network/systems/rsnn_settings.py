@@ -13,6 +13,7 @@ OPTIMISERS = ("sgd", "adam")
 INPUTS = ("signed", "split")
 TRAINED = ("all", "readout")
 WRITES = ("set", "alternate")
+LAYOUTS = ("beside", "apart")
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,10 @@ class ThermalSettings:
         alpha: temperature coefficient of the conductance (1/K) in place of the device's own.
         device_spread, cycle_spread: D_v of a, b, c, d, and C_v of ΔG (Sec. 7.5), both relative.
         coupling: of a heater to the devices beside it, over that to its own: in its row, its column, diagonally.
+        screen: pairs with a device whose test step is more than so many times the nominal one are left out for good:
+            they weigh nothing. 0: all are taken.
+        layout: of a pair: "beside", + and − side by side in a row; "apart", all + in one array and all − in another,
+            each with as many places as there are synapses.
     """
 
     parameters: str = "thermal_reram:stack_60nm"
@@ -114,6 +119,8 @@ class ThermalSettings:
     device_spread: float = 0.0
     cycle_spread: float = 0.0
     coupling: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    screen: float = 0.0
+    layout: str = "beside"
 
     def __post_init__(self) -> None:
         for name in ("gain", "unit", "f_full", "q_full", "step", "e_width", "pulses"):
@@ -124,8 +131,15 @@ class ThermalSettings:
         for name in ("device_spread", "cycle_spread"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} of the synapses is {getattr(self, name):g}", remedy="give a number >= 0")
+        if self.screen and not 1.0 < self.screen < math.inf:
+            raise InputError(
+                f"a screen at {self.screen:g} times the nominal step would leave out nominal devices",
+                remedy="give a factor above 1, or 0 for none",
+            )
         if self.writes not in WRITES:
             raise UnknownName("kind of writes", self.writes, WRITES)
+        if self.layout not in LAYOUTS:
+            raise UnknownName("layout of pairs", self.layout, LAYOUTS)
         low, high = self.refresh
         if not 0.0 <= low < high <= 1.0:
             raise InputError(f"a refresh from {high:g} to {low:g} is not possible", remedy="give 0 <= low < high <= 1")

@@ -13,15 +13,17 @@ and what has to shrink was heated. That needs no refresh, but it forgets: in Eq.
 steps down larger from above, so that whatever heats both devices of a pair pulls them together. In the middle of the
 range d ln|ΔG|/dg is 1.8 + b + c d ln θ: at θ = 0.1 it is −1.3 for SET, and 4.1 for RESET.
 
-Pairs stand side by side in a row: +, −, +, − (Fig. 5). A heater warms its neighbours by `ThermalSettings.coupling`, at
-once and with its own time constant, so that the sum over a frame is warmed as each step is: crosstalk is added when the
-frame ends. While it lasts, W(T) sees a device's own heater alone.
+A heater warms its neighbours by `ThermalSettings.coupling`, at once and with its own time constant, so that the sum
+over a frame is warmed as each step is: crosstalk is added when the frame ends. While it lasts, W(T) sees a device's own
+heater alone. How pairs are laid out decides what crosstalk does. Side by side in a row (+, −, +, −) each heats its own
+counterpart most. In two arrays, one of all + and one of all −, neighbours are other synapses of the same sign: what a
+pair gets in all is then the update smeared over its neighbours, and keeps its sign.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,7 @@ class ThermalArray:
         counts: devices that a heated write met, those that it took to another level, those of a rise beyond that which
             counts as 1, where the map ends, and pairs that were refreshed.
         missed: weights of the beginning that the range of the devices cut off.
+        out: (n, m) pairs that the test of their devices left out.
     """
 
     def __init__(self, weights: Array, settings: ThermalSettings, cells: Surrogate, rng: np.random.Generator) -> None:
@@ -83,12 +86,14 @@ class ThermalArray:
         share = weights / (2.0 * settings.gain * (1.0 - low))
         self.missed = int(np.sum(np.abs(share) > 0.5))
         spread = settings.device_spread
+        halves = [scattered(cells, p, spread, weights.shape, rng) if spread else {} for _ in HALVES]
+        self.out = out = np.broadcast_to(self._screened(halves, p), weights.shape)
         self.bars = []
-        for sign in (1.0, -1.0):
-            w = np.clip(0.5 + sign * share, 0.0, 1.0)
+        for sign, own in zip((1.0, -1.0), halves, strict=True):
+            w = np.where(out, 0.0, np.clip(0.5 + sign * share, 0.0, 1.0))
             if settings.levels:
                 w = np.round(w * (settings.levels - 1)) / (settings.levels - 1)
-            own = scattered(cells, p, spread, weights.shape, rng) if spread else {}
+            own |= {name: np.where(out, 0.0, x) for name, x in own.items() if name in ("a_set", "a_reset")}
             state = {"w": w, "rise_fast": np.zeros(w.shape), "rise_slow": np.zeros(w.shape)}
             self.bars.append(Crossbar(cells.with_(instances=own), state, by_column=False, levels=settings.levels))
         self.down = _balanced(cells, p)
@@ -100,6 +105,16 @@ class ThermalArray:
             )
         self.histogram = np.zeros(len(EDGES) - 1, dtype=np.int64)
         self.counts = np.zeros(4, dtype=np.int64)
+
+    def _screened(self, halves: Sequence[Mapping[str, Array]], p: Values) -> NDArray[np.bool_]:
+        """(n, m) pairs with a device that a usual write moves too far."""
+        surface, limit = self.cells.map.device.surface, self.settings.screen  # type: ignore[attr-defined]
+        out = np.zeros((), dtype=np.bool_)
+        for own in halves if limit else ():
+            for polarity in (1, -1) if self.settings.writes == "alternate" else (1,):
+                steps = (surface(*BALANCED_AT, of, polarity=polarity) for of in (p.with_(**own), p))
+                out = out | (next(steps) > limit * next(steps))
+        return out
 
     def shares(self) -> tuple[Array, Array]:
         """(n, m) cold conductances of both halves over the full scale."""
@@ -116,7 +131,8 @@ class ThermalArray:
         ``share`` of the settings' pulses.
         """
         pulses = self.settings.pulses * share * (1.0 if up else -self.down)
-        for bar, rise in zip(self.bars, crosstalk(rises, self.settings.coupling), strict=True):
+        warmed = crosstalk(rises, self.settings.coupling, layout=self.settings.layout)
+        for bar, rise in zip(self.bars, warmed, strict=True):
             before = bar.weight.copy()
             cold = np.zeros(rise.shape)
             bar.load({"rise_slow": rise * self.full})
@@ -125,7 +141,7 @@ class ThermalArray:
             bar.touch(ALL, {"heater": cold, "pulses": np.full(rise.shape, pulses), "scatter": scatter})
             bar.flags.clear()  # rises beyond the full scale are counted
             bar.load({"rise_slow": cold})
-            heated = rise > 0.0
+            heated = (rise > 0.0) & ~self.out
             steps = (bar.weight / before - 1.0)[heated]
             self.histogram += np.histogram(np.clip(steps, EDGES[0], EDGES[-1]), EDGES)[0]
             self.counts[:3] += [np.count_nonzero(heated), np.count_nonzero(steps), np.count_nonzero(rise > 1.0)]
@@ -162,18 +178,28 @@ def _balanced(cells: Surrogate, p: Values) -> float:
     return math.log1p(up) / -math.log1p(-down)
 
 
-def crosstalk(rises: tuple[Array, Array], coupling: tuple[float, float, float]) -> tuple[Array, Array]:
-    """The rises with what heaters beside them add."""
-    row, column, diagonal = coupling
+def crosstalk(
+    rises: tuple[Array, Array], coupling: tuple[float, float, float], *, layout: str = "beside"
+) -> tuple[Array, Array]:
+    """The rises (n, m) of both halves with what heaters beside them add."""
     if not any(coupling):
         return rises
+    if layout == "apart":
+        plus, minus = (_warmed(half, coupling) for half in rises)
+        return plus, minus
     n, m = rises[0].shape
-    own = np.zeros((n + 2, 2 * m + 2))
-    own[1:-1, 1:-1:2], own[1:-1, 2:-1:2] = rises
-    in_row = own[:, :-2] + own[:, 2:]
-    found = own[1:-1, 1:-1] + row * in_row[1:-1] + diagonal * (in_row[:-2] + in_row[2:])
-    found += column * (own[:-2, 1:-1] + own[2:, 1:-1])
+    found = _warmed(np.stack(rises, axis=2).reshape(n, 2 * m), coupling)
     return found[:, 0::2], found[:, 1::2]
+
+
+def _warmed(rises: Array, coupling: tuple[float, float, float]) -> Array:
+    """Those of one array, (rows, columns), with what its eight neighbours add to each."""
+    row, column, diagonal = coupling
+    own = np.pad(rises, 1)
+    in_row = own[:, :-2] + own[:, 2:]
+    found: Array = rises + row * in_row[1:-1] + diagonal * (in_row[:-2] + in_row[2:])
+    found += column * (own[:-2, 1:-1] + own[2:, 1:-1])
+    return found
 
 
 def coupling_of(at: Mapping[str, float]) -> tuple[float, float, float]:
@@ -189,6 +215,8 @@ def told(writes: Mapping[str, Any], settings: ThermalSettings) -> list[str]:
         f"{writes['heated']:.3g} writes of heated devices: {writes['moved']:.1%} moved the device, "
         f"{writes['hot']:.2%} were hotter than the map of the devices goes, and took its last step"
     ]
+    if writes["out"]:
+        out.append(f"{writes['out']:.1%} of the pairs are left out, since a test moved one of their devices too far")
     if writes["refreshed"]:
         out.append(f"{writes['refreshed']} times a pair was set back from the end of its range")
     if writes["f_bound"] or writes["q_bound"]:

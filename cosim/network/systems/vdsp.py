@@ -37,6 +37,7 @@ from cosim.network.systems.vdsp_settings import VdspSettings
 from cosim.network.systems.vdsp_watch import Glance, Tally, glance
 from cosim.surrogate.document import arrays, document
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.gate import require_certified
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.reopened import certified_reference
 
@@ -48,8 +49,7 @@ if TYPE_CHECKING:
 class VdspSystem(System):
     """The network on cells of ``surrogate``, with an image task.
 
-    A surrogate whose certificate misses its limits is refused unless ``uncertified`` is true. ``spice_check`` cells of
-    each seed see their events again in SPICE at the end (`cosim.network.spice_check`).
+    ``spice_check`` cells of each seed see their events again in SPICE at the end (`cosim.network.spice_check`).
 
     >>> settings, epochs = cosim.vdsp_preset("digits")
     >>> cell = cosim.Surrogate(cosim.ParameterSet.load("tio2"))
@@ -64,7 +64,6 @@ class VdspSystem(System):
     surrogate: Surrogate
     task: ImageTask
     backend: str = "auto"
-    uncertified: bool = False
     spice_check: int = 0
 
     def __post_init__(self) -> None:
@@ -81,12 +80,7 @@ class VdspSystem(System):
         self._require_start()
         if self.spice_check:
             self._require_answers()
-        certificate = self.surrogate.certificate
-        if certificate is not None and certificate.broken and not self.uncertified:
-            raise InputError(
-                f"the surrogate misses its limits: {'; '.join(certificate.broken)}",
-                remedy="make a better one, or take --uncertified (in Python: uncertified=True)",
-            )
+        require_certified(self.surrogate)
 
     def _require_answers(self) -> None:
         """Raises `InputError` where the circuit of the certificate cannot answer for these cells."""
@@ -204,6 +198,11 @@ class VdspSystem(System):
                 f"G reads currents, for comparison); {sum(self.batches) / seed.seconds:.0f} images/s with compiling"
             )
             out += [f"            looks like a failure: {sentence}" for sentence in found.get("signs", ())]
+            out += [
+                f"domain      seed {seed.seed}: {name} was outside of it in {row['events']:.0f} events of a cell, and "
+                f"extrapolated: {row['from']:.4g} to {row['to']:.4g}"
+                for name, row in found.get("extrapolated", {}).items()
+            ]
             if silent := sum(row[-1] for row in found.confusion):
                 out.append(f"            no output neuron fired on {silent} of them, which count as wrong")
             if self.settings.wires is not None and "seen_through_wires" in found:
@@ -298,12 +297,14 @@ class VdspRun:
         if self.system.settings.wires is not None:
             share = seen / crossbar.weight
             cost = {"seen_through_wires": {"mean": float(share.mean()), "least": float(share.min())}}
+        beyond = {"extrapolated": crossbar.extrapolated} if np.any(crossbar.beyond[:, 0]) else {}
         return (
             {
                 **reading.to_dict(),
                 "spikes_per_image": list(self._spikes),
                 "programming_pulses": crossbar.pulses,
                 "signs": list(self.glance().signs),
+                **beyond,
                 **cost,
                 **metered,
                 **checked,
@@ -344,13 +345,18 @@ class VdspRun:
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""
         metered = {} if self._meter is None else {f"metered_{name}": x for name, x in self._meter.state().items()}
-        return {**self.network.state(), **self._tally.state(), **metered, "spikes": np.array(self._spikes)}
+        bar, own = self.network.crossbar, {"spikes": np.array(self._spikes)}
+        if self.system.surrogate.policy == "warn":
+            own["beyond"] = bar.beyond.copy()
+        return {**self.network.state(), **self._tally.state(), **metered, **own}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `state`."""
         self.network.restore(state)
         self._tally.restore(state)
         self._spikes = state["spikes"].tolist()
+        if self.system.surrogate.policy == "warn":
+            self.network.crossbar.beyond[:] = state["beyond"]
         if self._meter is not None:
             metered = {name: state[f"metered_{name}"] for name in self._meter.state()}
             self._meter.restore(metered, self.network.crossbar)

@@ -1,0 +1,223 @@
+"""Hidden states in every writing, and events: what ``lint --fix`` makes of them, read as the language has it.
+
+No simulator: both the model and its repaired text are walked by `va_reading`, the latter with ``reset_time`` as long
+as four steps, since an explicit walk, which sees a node a step late, cannot follow less.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.devices.base import Array
+from cosim.lint import va_fix, va_rules
+from cosim.lint.va_reading import ModuleReading
+
+STEP = 1e-9  # s
+TIMES = np.arange(4001) * STEP
+VOLTS = np.sin(2.0 * np.pi * TIMES / 2e-6)
+NEAR = 4e-3  # of full scale: what both walks owe to the step, 1/2000 of a period (halved with it)
+
+
+def model(declared: str, body: str) -> str:
+    head = '`include "disciplines.vams"\nmodule m(p, n);\ninout p, n;\nelectrical p, n;\n'
+    return f"{head}{declared}\nanalog begin\n{body}\nend\nendmodule\n"
+
+
+def fixed(text: str) -> tuple[str, tuple[str, ...]]:
+    found = va_fix.fix(va_rules.read(text, Path()))
+    return found.text, found.left
+
+
+def current(text: str, volts: Array = VOLTS) -> Array:
+    read = va_rules.read(text.replace("reset_time = 1e-12", f"reset_time = {4 * STEP}"), Path())
+    return ModuleReading(read, read.modules[0], STEP).run(TIMES, volts).i
+
+
+STEPPED = "h = $abstime - told;\n{}\ntold = $abstime;"
+OUT = "I(p, n) <+ 1m*(1 + x)*V(p, n);"
+WRITINGS = {
+    "trapezoid": model(
+        "real x, f, f_old, told, h;",
+        "@(initial_step) x = 0.2;\n"
+        + STEPPED.format(f"f = 1e6*V(p, n)*(1 - x);\nx = x + 0.5*(f + f_old)*h;\n{OUT}\nf_old = f;"),
+    ),
+    "trapezoid, the old rate first": model(
+        "real x, f, f_old, told, h;",
+        "@(initial_step) x = 0.2;\n"
+        + STEPPED.format(f"f_old = f;\nf = 1e6*V(p, n)*(1 - x);\nx = x + 0.5*(f + f_old)*h;\n{OUT}"),
+    ),
+    "exponential": model(
+        "parameter real tau = 1u;\nreal x, to, told, h;",
+        STEPPED.format(f"to = tanh(V(p, n));\nx = to + (x - to)*exp(-h/tau);\n{OUT}"),
+    ),
+    "exponential, its factor in a variable": model(
+        "parameter real tau = 1u;\nreal x, e, told, h;",
+        STEPPED.format(f"e = exp(-h/tau);\nx = x*e + V(p, n)*(1 - e);\n{OUT}"),
+    ),
+    "a weighted mean": model(
+        "parameter real tau = 1u;\nreal x, told, h;", STEPPED.format(f"x = (tau*x + h*V(p, n))/(tau + h);\n{OUT}")
+    ),
+    "Runge-Kutta, by a function": model(
+        "real x, k1, k2, xm, told, h;\nanalog function real f;\ninput u, y;\nreal u, y;\nf = 1e6*u*(1 - y)*y;\n"
+        "endfunction",
+        "@(initial_step) x = 0.2;\n"
+        + STEPPED.format(f"k1 = f(V(p, n), x);\nxm = x + 0.5*h*k1;\nk2 = f(V(p, n), xm);\nx = x + h*k2;\n{OUT}"),
+    ),
+    "a difference of voltages over one of times": model(
+        "parameter real c = 1n;\nreal v, old, told, slope;",
+        "@(initial_step) begin old = 0; told = 0; end\nv = V(p, n);\n"
+        "if ($abstime > told) slope = (v - old)/($abstime - told); else slope = 0;\n"
+        "I(p, n) <+ c*slope + 1m*v;\nold = v;\ntold = $abstime;",
+    ),
+    "a difference of voltages, and its sign": model(
+        "real x, old, dv;",
+        f"dv = V(p, n) - old;\nif (dv > 0) x = x + 0.3*dv; else x = x + 0.5*dv;\n{OUT}\nold = V(p, n);",
+    ),
+    "a peak": model("real x;", f"x = max(x, V(p, n));\n{OUT}"),
+    "a peak, by a condition": model("real x, v;", f"v = V(p, n);\nif (v > x) x = v;\n{OUT}"),
+    "a peak that leaks": model(
+        "parameter real tau = 1u;\nreal x, told, h;", STEPPED.format(f"x = max(x*exp(-h/tau), V(p, n));\n{OUT}")
+    ),
+    "a voltage that is followed while another is high": model(
+        "real x;", f"if (V(p, n) > 0.5) x = V(p, n)*V(p, n);\n{OUT}"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITINGS)
+def test_a_state_in_any_writing_is_the_same_one(name: str) -> None:
+    text, left = fixed(WRITINGS[name])
+    assert left == ()
+    meant = current(WRITINGS[name])
+    lag = 6 * STEP * np.pi * 1e6 if "reset_time" in text else 0.0  # of the voltage, in its steepest place
+    assert np.quantile(np.abs(current(text) - meant), 0.99) < (NEAR + lag) * np.max(np.abs(meant))
+
+
+ARRAYS = {
+    "two states, by a loop over a parameter": model(
+        "parameter integer count = 2;\nparameter real k[0:1] = '{2e5, 5e5};\nreal w[0:1], total, told, h;\ninteger i;",
+        "@(initial_step) for (i = 0; i < count; i = i + 1) w[i] = 0.1*(i + 1);\nh = $abstime - told;\ntotal = 0;\n"
+        "for (i = 0; i < count; i = i + 1) begin\nw[i] = w[i] + k[i]*V(p, n)*(1 - w[i])*h;\n"
+        "total = total + w[i];\nend\n"
+        "told = $abstime;\nI(p, n) <+ 1m*total*V(p, n);",
+    ),
+    "a genvar, ranges behind the type, downwards": model(
+        "genvar i;\nreal [2:0] a, b;",
+        "for (i = 2; i >= 0; i = i - 1) a[i] = (i + 1)*V(p, n);\nfor (i = 0; i < 3; i = i + 1) b[2 - i] = a[i]*a[i];\n"
+        "I(p, n) <+ 1m*(b[0] + 10*b[1] + 100*b[2]);",
+    ),
+    "two dimensions": model(
+        "real m[0:1][0:2], s;\ninteger i, j;",
+        "s = 0;\nfor (i = 0; i < 2; i = i + 1)\nfor (j = 0; j < 3; j = j + 1) begin\nm[i][j] = (10*i + j)*V(p, n);\n"
+        "s = s + m[i][j];\nend\nI(p, n) <+ 1m*s;",
+    ),
+    "an index that a voltage decides": model(
+        "parameter real g[0:2] = '{1m, 2m, 5m} from (0:inf);\ninteger k;",
+        "k = (V(p, n) > 0.5) ? 2 : (V(p, n) > 0) ? 1 : 0;\nI(p, n) <+ g[k]*V(p, n);",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_are_single_variables(name: str) -> None:
+    text, left = fixed(ARRAYS[name])
+    assert left == ()
+    assert "[" not in text.replace("{", "")
+    meant = current(ARRAYS[name])
+    assert np.max(np.abs(current(text) - meant)) < NEAR * np.max(np.abs(meant))
+
+
+@pytest.mark.parametrize(
+    ("declared", "body", "why"),
+    [
+        ("real x[0:1];", "x[0] = x[2];", "which the array does not have"),
+        ("real x[0:1];\ninteger k;", "k = V(p, n) > 0;\nx[k] = 1;", "depends on the variable 'k'"),
+        ("real x[0:999];", "x[0] = 1;", "too many elements"),
+        ("real x[0:1];\ninteger k;", "for (k = 0; k < 2; k = k) x[k] = 1;", "has more than 256 turns"),
+        ("electrical s[0:1];", "V(s[0]) <+ V(p, n);", ""),
+    ],
+)
+def test_other_arrays_are_left(declared: str, body: str, why: str) -> None:
+    _, left = fixed(model(declared, body + "\nI(p, n) <+ V(p, n);"))
+    assert any("arrays and buses" in reason and why in reason for reason in left), left
+
+
+def switch(declared: str, body: str) -> str:
+    return model(declared, f"{body}\nI(p, n) <+ V(p, n)/(on ? 1k : 100k);")
+
+
+LATCHES = {
+    "integers": switch(
+        "parameter real up = 0.7, down = -0.5;\ninteger on;",
+        "@(initial_step) on = 0;\n@(cross(V(p, n) - up, +1)) on = 1;\n@(cross(V(p, n) - down, -1)) on = 0;",
+    ),
+    "a real number that is asked for its truth": switch(
+        "real on;", "@(cross(V(p, n) - 0.7, +1)) on = 1;\n@(cross(V(p, n) + 0.5, -1)) on = 0;"
+    ),
+    "arguments in variables": switch(
+        "integer on;\nreal v, up, down;",
+        "v = V(p, n);\nup = v - 0.7;\ndown = v + 0.5;\n@(cross(up, +1)) on = 1;\n@(cross(down, -1)) on = 0;",
+    ),
+    "a copy of the event": switch(
+        "integer high, on;",
+        "@(above(V(p, n) - 0.7)) high = 1;\n@(cross(V(p, n) - 0.7, -1)) high = 0;\n"
+        "if (high) on = 1;\nif (V(p, n) < -0.5) on = 0;",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATCHES)
+def test_events_that_set_constants_are_a_latch(name: str) -> None:
+    text, left = fixed(LATCHES[name])
+    assert left == ()
+    assert "@(cross" not in text
+    assert "@(above" not in text
+    different = np.abs(current(text) - current(LATCHES[name])) > 1e-12
+    assert np.count_nonzero(different) <= 40  # of 4001 steps: five for each of four jumps, twice for a copy
+
+
+REFUSED = {
+    "an amount at each step": (model("real x;", f"x = x + 1e-3*V(p, n);\n{OUT}"), "without a time step"),
+    "an amount at each step, by a condition": (
+        model("real x;", f"if (V(p, n) > 0.5) x = x + 0.1;\n{OUT}"), "without a time step",
+    ),
+    "an edge between two steps": (
+        model("real x, old, v, told;",
+              "v = V(p, n);\nif (v > 0.5 && old <= 0.5) x = x + ($abstime - told);\nold = v;\ntold = $abstime;\n"
+              + OUT),
+        "an event between two steps",
+    ),
+    "an event in both directions": (switch("integer on;", "@(cross(V(p, n) - 0.7)) on = 1;"), "both directions"),
+    "events that can be past at once": (
+        switch("integer on;", "@(cross(V(p, n) - 0.3, +1)) on = 1;\n@(cross(V(p, n) - 0.7, -1)) on = 0;"),
+        "the later one counts",
+    ),
+    "an event of a scaled voltage, likewise": (
+        switch("integer on;", "@(cross(10*V(p, n) - 3, +1)) on = 1;\n@(cross(5*V(p, n) - 3, -1)) on = 0;"),
+        "the later one counts",
+    ),
+    "an event that keeps a value": (switch("real on;", "@(cross(V(p, n) - 0.7, +1)) on = V(p, n);"), "not constant"),
+    "an event that counts": (switch("integer on;", "@(cross(V(p, n) - 0.7, +1)) on = on + 1;"), "not constant"),
+    "an event beside a rate": (
+        model("real x, told;",
+              f"x = x + 1e6*V(p, n)*($abstime - told);\n@(cross(V(p, n) - 0.7, +1)) x = 0;\ntold = $abstime;\n{OUT}"),
+        "changes in line 7 too",
+    ),
+    "an event that is past at the start": (
+        switch("integer on;", "@(cross(V(p, n) + 0.7, +1)) on = 1;\n@(cross(V(p, n) + 0.9, -1)) on = 0;"), "at 0 V",
+    ),
+    "an event under a condition": (
+        switch("integer on;", "if (V(p, n) > 0.2) begin @(cross(V(p, n) - 0.7, +1)) on = 1; end"), "stands under",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_depends_on_the_steps_or_on_an_instant_is_refused(name: str) -> None:
+    text, why = REFUSED[name]
+    repaired, left = fixed(text)
+    assert "idt(" not in repaired
+    assert any(why in reason for reason in left), left
