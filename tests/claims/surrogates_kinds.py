@@ -51,8 +51,7 @@ from cosim.surrogate.neuron_trains import random_spikes
 EVENTS = 100  # of a neuron, by which ngspice's time is measured
 TRAIN, ALONE = (100, 1000), (10, 100)  # events of a train, or alone, whose difference is ngspice's time
 SEED = 0
-# Trains to learn from, as many as held-out trains of other seeds asked for; and a seed that nothing was tuned on.
-LEARNED = MappingProxyType({"delay_lif": (60, 200), "feedback_lif": (TRAINS, 100)})
+NEURON_SEED = 100  # of trains that no law was tuned on
 NEURONS = MappingProxyType({"delay_lif": "ecram_lif_energy", "feedback_lif": "ecram_feedback_stp"})
 # Benches with a map: samples and held-out events.
 BENCHES = MappingProxyType({"1t1r_random_pulses": (512, 300), "1t1h1m_phases": (512, 60), "stc_spike_pair": (3072, 60)})
@@ -150,8 +149,7 @@ class SingleNeuron:
 
 def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     """A neuron of `NEURONS`, and what it reaches."""
-    trains, seed = LEARNED[name]
-    made = train_neuron(replace(NeuronBench.load(NEURONS[name]), kept=folder()), simulator, trains=trains, seed=seed)
+    made = train_neuron(replace(NeuronBench.load(NEURONS[name]), kept=folder()), simulator, seed=NEURON_SEED)
     certificate = made.surrogate.certificate
     assert certificate is not None
     found: Figures = {f"{name}_f1": round(1.0 - certificate.errors["spikes"].max, 4)}
@@ -171,7 +169,7 @@ def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     tight = NeuronBench.load(NEURONS[name])
     one = replace(tight, bench=Testbench.load(NEURONS[name]))
     inputs = random_spikes(np.random.default_rng(SEED), mean=4e-7, shortest=one.given.intervals[0], count=EVENTS)
-    events = sum(train.intervals.size for train in made.trains) * trains / len(made.trains)
+    events = sum(train.intervals.size for train in made.trains) * TRAINS / len(made.trains)
     trained = events * spice_seconds(lambda fresh: tight.record(inputs, fresh)) / EVENTS
     found[f"{name}_spice_minutes"] = minutes(trained)
     each = spice_seconds(lambda fresh: one.record(inputs, fresh)) / EVENTS
