@@ -33,7 +33,10 @@ def unrolled(model: Model, module: Module) -> list[Edit]:
     if module.arrays or any(entry.array for function in module.functions.values() for entry in function.locals):
         raise NotUnrolled("nodes in a row, or an array in a function")
     try:
-        return list(_loops(model, module)) or list(_elements(model, module, arrays))
+        loops = list(_loops(model, module))
+        if sum(len(edit.new) for edit in loops) > _LONG:
+            raise NotUnrolled("its loops are too long to be written out")
+        return loops or list(_elements(model, module, arrays))
     except Unreadable as reason:
         raise NotUnrolled(reason.message) from None
 
@@ -67,26 +70,49 @@ def _indexed(statement: Statement) -> bool:
 def _written_out(model: Model, module: Module, statement: Statement) -> Edit:
     first, loop = statement.body
     body, step = loop.body
-    name = first.target
     if not plain(model, statement) or first.value is None or loop.value is None or step.value is None:
         raise NotUnrolled("a loop is written in a macro")
-    if step.target != name:
-        raise NotUnrolled(f"a loop over {name!r} counts {step.target!r}")
-    turns, at = list[float](), _value(model, module, first.value, {})
-    while _value(model, module, loop.value, {name: at}) != 0.0:
-        turns.append(at)
-        at = _value(model, module, step.value, {name: at})
-        if len(turns) > MOST:
-            raise NotUnrolled(f"a loop over {name!r} has more than {MOST} turns")
+    name, turns = first.target, _turns(model, module, statement, {})
+    if _size(model, module, statement, {}) > _LONG:
+        raise NotUnrolled(f"a loop over {name!r} is too long to be written out")
     places = [t for t in model.source.written if body.start <= t.start < body.end and t.kind == "name"]
     spans = [(token.start, token.end) for token in places if token.text == name]
     pieces = [_replaced(model.source.text, body, spans, k) for k in turns]
-    if sum(map(len, pieces)) > _LONG:
-        raise NotUnrolled(f"a loop over {name!r} is too long to be written out")
     read = loop.value.names() | first.value.names() | step.value.names()
     held = sorted({entry.name.text for entry in module.parameters} & read)
     why = f"the loop over {name!r} is written out" + (f", with {', '.join(held)} at the default" if held else "")
     return Edit(statement.start, statement.end, "begin\n" + "\n".join(pieces) + "\nend", why)
+
+
+def _turns(model: Model, module: Module, statement: Statement, given: dict[str, float]) -> list[float]:
+    """The values of the variable of a ``for``, where ``given`` are those of the loops around it."""
+    first, loop = statement.body
+    name, step = first.target, loop.body[1]
+    assert first.value is not None
+    assert loop.value is not None
+    assert step.value is not None
+    if step.target != name:
+        raise NotUnrolled(f"a loop over {name!r} counts {step.target!r}")
+    turns, at = list[float](), _value(model, module, first.value, given)
+    while _value(model, module, loop.value, {**given, name: at}) != 0.0:
+        turns.append(at)
+        at = _value(model, module, step.value, {**given, name: at})
+        if len(turns) > MOST:
+            raise NotUnrolled(f"a loop over {name!r} has more than {MOST} turns")
+    return turns
+
+
+def _size(model: Model, module: Module, statement: Statement, given: dict[str, float]) -> int:
+    """How many letters ``statement`` has with the loops in it written out, each as in the longer of its end's turns."""
+    if not _is_for(statement):
+        inner = [*statement.body, *statement.other]
+        return statement.end - statement.start + sum(_size(model, module, child, given) for child in inner)
+    turns = _turns(model, module, statement, given)
+    body = statement.body[1].body[0]
+    name = statement.body[0].target
+    return len(turns) * max(
+        (_size(model, module, body, {**given, name: k}) for k in {*turns[:1], *turns[-1:]}), default=0
+    )
 
 
 def _replaced(text: str, body: Statement, places: list[tuple[int, int]], value: float) -> str:

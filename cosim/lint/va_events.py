@@ -48,6 +48,8 @@ def _condition(model: Model, module: Module, flow: Flow, statement: Statement) -
     if not plain(model, statement):
         raise NotHeld("it is written in a macro")
     own = _asked(model, statement)
+    if kept := resolved(own, flow).names() & flow.hidden.keys():
+        raise NotHeld(f"its condition depends on {min(kept)!r}, which keeps a value itself")
     for guard in _around(module, statement):
         if guard.kind not in ("block", "if") or not (guard.value is None or constant(guard.value, module)):
             raise NotHeld("it stands under a condition that changes")

@@ -408,7 +408,7 @@ def test_files(simulator: Simulator, tmp_path: Path) -> None:
     repair = fix_file(file, None)
     assert repair.fixed.text == file.read_text()
     assert [(f.rule, f.line) for f in repair.after.findings] == [("hidden-state", 1)]
-    file.write_text(CASES["array"].text)
+    file.write_text(model("V(s[0]) <+ V(p, n);\nI(p, n) <+ V(p, n);", "electrical s[0:1];"))
     repair = fix_file(file, None)
     assert not repair.after.clean
     assert "line 6 of the fixed text still does not compile" in repair.fixed.left[-1]

@@ -137,6 +137,12 @@ def test_arrays_are_single_variables(name: str) -> None:
         ("real x[0:1];\ninteger k;", "k = V(p, n) > 0;\nx[k] = 1;", "depends on the variable 'k'"),
         ("real x[0:999];", "x[0] = 1;", "too many elements"),
         ("real x[0:1];\ninteger k;", "for (k = 0; k < 2; k = k) x[k] = 1;", "has more than 256 turns"),
+        (
+            "real x[0:3];\ninteger i, j, k;",
+            "for (i = 0; i < 200; i = i + 1) for (j = 0; j < 200; j = j + 1)\n"
+            "for (k = 0; k < i; k = k + 1) x[k % 4] = j;",
+            "too long",
+        ),
         ("electrical s[0:1];", "V(s[0]) <+ V(p, n);", ""),
     ],
 )
@@ -208,6 +214,9 @@ REFUSED = {
     ),
     "an event that is past at the start": (
         switch("integer on;", "@(cross(V(p, n) + 0.7, +1)) on = 1;\n@(cross(V(p, n) + 0.9, -1)) on = 0;"), "at 0 V",
+    ),
+    "an event that asks for what it sets": (
+        switch("integer on;", "@(cross(V(p, n) - on, +1)) on = 1;"), "which keeps a value itself",
     ),
     "an event under a condition": (
         switch("integer on;", "if (V(p, n) > 0.2) begin @(cross(V(p, n) - 0.7, +1)) on = 1; end"), "stands under",
