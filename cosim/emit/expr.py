@@ -8,7 +8,9 @@ that names it. sympy would rearrange floating-point forms; here each operation s
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -228,6 +230,102 @@ def merged(roots: Mapping[str, Node]) -> dict[str, Node]:
         key = (node.op, *(id(arg) if isinstance(arg, Node) else (type(arg), repr(arg)) for arg in args))
         canonical[id(node)] = known.setdefault(key, Node(node.op, *args))
     return {name: canonical[id(root)] for name, root in roots.items()}
+
+
+_COMPARED: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+    {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
+)
+# Of a number: whether it is known to be >= 0, to be <= 0, and not to be 0.
+_Sign = tuple[bool, bool, bool]
+
+
+def settled(roots: Mapping[str, Node], signs: Mapping[str, _Sign]) -> dict[str, Node]:
+    """The same graphs without what the ``signs`` of names settle: conditions, the branches not taken, magnitudes.
+
+    A sign says of a name whether it is >= 0, whether it is <= 0, and whether it is not 0. No result changes.
+    """
+    graphs = merged(roots)
+    made: dict[int, Node] = {}
+    truth: dict[int, bool] = {}  # of conditions
+    known: dict[int, _Sign] = {}  # of what was made
+    unknown = (False, False, False)
+
+    def sign(node: Node) -> _Sign:
+        if node.op == "const":
+            return node.args[0] >= 0.0, node.args[0] <= 0.0, node.args[0] != 0.0
+        return signs.get(node.args[0], unknown) if node.op == "name" else known.get(id(node), unknown)
+
+    def told(node: Node, args: list[Node]) -> bool | None:
+        """Whether a condition holds, where that is known."""
+        parts = [truth.get(id(child)) for child in children(node)]
+        if node.op in ("and", "or"):
+            decisive = node.op == "or"
+            return decisive if decisive in parts else None if None in parts else not decisive
+        if node.op == "not":
+            return None if parts[0] is None else not parts[0]
+        if all(arg.op == "const" for arg in args):
+            return _COMPARED[node.op](args[0].args[0], args[1].args[0])
+        if args[1].op != "const":
+            return None
+        least, most, apart = sign(args[0])
+        if (end := args[1].args[0]) != 0.0:  # beyond an end on the other side of 0
+            return (
+                node.op in (">", ">=")
+                if least and end < 0.0
+                else node.op in ("<", "<=")
+                if most and end > 0.0
+                else None
+            )
+        yes, no = {
+            ">": (least and apart, most), "<": (most and apart, least),
+            ">=": (least, most and apart), "<=": (most, least and apart),
+        }[node.op]  # fmt: skip
+        return True if yes else False if no else None
+
+    def simpler(node: Node, args: list[Node]) -> Node:
+        """A node of operands that are made."""
+        if node.op == "where" and (which := truth.get(id(children(node)[0]))) is not None:
+            return args[1] if which else args[2]
+        if node.op in ("and", "or"):  # one side is known not to matter
+            open_ones = [arg for arg, child in zip(args, children(node), strict=True) if id(child) not in truth]
+            if len(open_ones) == 1:
+                return open_ones[0]
+        if node.op == "abs":
+            least, most, _ = sign(args[0])
+            return args[0] if least else Node("neg", args[0]) if most else Node("abs", args[0])
+        if node.op in ("+", "-") and args[1].op == "const" and args[1].args[0] == 0.0:
+            return args[0]
+        rest = iter(args)
+        return Node(node.op, *(next(rest) if isinstance(arg, Node) else arg for arg in node.args))
+
+    def of(node: Node) -> _Sign:
+        """The sign of an operation."""
+        if node.op in ("sqrt", "exp", "exp2", "square"):
+            return True, False, False
+        if node.op not in ("+", "*", "/", "neg", "abs", "where", "max", "min"):
+            return unknown
+        parts = [sign(arg) for arg in children(node)][-2:]
+        (a, b, apart), (c, d, _) = parts[0], parts[-1]
+        if node.op == "neg":
+            return b, a, apart
+        if node.op == "abs":
+            return True, False, apart
+        if node.op in ("*", "/"):  # a product may underflow
+            return (a and c) or (b and d), (a and d) or (b and c), False
+        if node.op in ("max", "min"):
+            return (a or c, b and d, False) if node.op == "max" else (a and c, b or d, False)
+        return a and c, b and d, False
+
+    for node in postorder(graphs.values()):
+        args = [made[id(child)] for child in children(node)]
+        if node.boolean and (holds := told(node, args)) is not None:
+            truth[id(node)], made[id(node)] = holds, Node.of(holds)
+            continue
+        found = node if not args else simpler(node, args)
+        made[id(node)] = found
+        if id(found) not in known:
+            known[id(found)] = of(found)
+    return {name: made[id(root)] for name, root in graphs.items()}
 
 
 def hoisted(

@@ -6,20 +6,24 @@ Values that know whether they come from within its domain, of shapes that fit ea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cosim import units
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError, UnknownName
-from cosim.surrogate.base import REST
+from cosim.surrogate.base import REST, require_inside
 from cosim.surrogate.circuit import CircuitSet
 from cosim.surrogate.subjects import PARAMETER_SET, REST_NAME
 
 if TYPE_CHECKING:
     from cosim.surrogate.base import Domain
     from cosim.surrogate.model import Surrogate
+
+
+# A surrogate without a certificate takes inputs up to so many times those at which its map is tested (our choice).
+FARTHEST = 5.0
 
 
 class Answer(Values):
@@ -54,10 +58,44 @@ def between(domain: Domain, name: str, x: Array) -> str | None:
     return f"state {name} = {worst} is outside the certified {domain.shown(name).removeprefix(f'{name} ')}"
 
 
+def beyond(
+    surrogate: Surrogate, state: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> list[tuple[str, Literal["input", "state"]]]:
+    """A sentence for each input and state that is outside the domain, and which of both it is."""
+    found: list[tuple[str, Literal["input", "state"]]] = []
+    certificate = surrogate.certificate
+    for name, x in (*inputs.items(), *state.items()):
+        low, high = surrogate.ends[name]
+        within = x.size == 0 or (x.min() >= low and x.max() <= high)
+        if within and (certificate is None or name not in certificate.domain.gaps):
+            continue
+        of_state = name in surrogate.map.states
+        unit = (surrogate.map.states if of_state else surrogate.map.inputs)[name].unit
+        complaint = require_inside(
+            f"state {name}" if of_state else name,
+            x,
+            surrogate.allowed(name),
+            unit=unit,
+            slack=surrogate.slack,
+            known="the certified " if certificate is not None else "",
+            why=f", {FARTHEST:g} times what the map is meant for, and the surrogate has no certificate"
+            if certificate is None and not of_state and surrogate.learned is None
+            else "",
+        )
+        if complaint is None and certificate is not None:
+            complaint = between(certificate.domain, name, x)
+        if complaint is not None:
+            found.append((complaint, "state" if of_state else "input"))
+    return found
+
+
 def common_shape(arrays: Mapping[str, Array], own: Mapping[str, Array]) -> tuple[int, ...]:
     """The shape that states, inputs and the parameters of instances (``own``) broadcast to. Raises `InputError`."""
+    given = {values.shape for values in (*arrays.values(), *own.values())}
+    if len(given) == 1:
+        return given.pop()
     try:
-        return np.broadcast_shapes(*(values.shape for values in (*arrays.values(), *own.values())))
+        return np.broadcast_shapes(*given)
     except ValueError:
         shapes = ", ".join(f"{name} {values.shape}" for name, values in {**arrays, **own}.items() if values.ndim)
         raise InputError(

@@ -24,10 +24,9 @@ from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet
-from cosim.surrogate.answers import Answer, arrays_for, between, common_shape, described, outside_of
+from cosim.surrogate.answers import FARTHEST, Answer, arrays_for, beyond, common_shape, described, outside_of
 from cosim.surrogate.base import (
     POLICIES,
-    REST,
     Certificate,
     Policy,
     Range,
@@ -41,11 +40,14 @@ from cosim.surrogate.conformal import USUAL, width_after
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
+from cosim.surrogate.filter import FilterLaw
+from cosim.surrogate.law_kernel import LawKernel
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, Laws, learned_range
 from cosim.surrogate.named import require_plain
 from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.pulse_kernel import PulseKernel
+from cosim.surrogate.several import followed, rested
 from cosim.surrogate.subjects import Subject, subject_of
 
 if TYPE_CHECKING:
@@ -54,8 +56,6 @@ if TYPE_CHECKING:
     from cosim.surrogate.references import Reference
 
 SLACK = 1e-9  # of a range: rounding does not leave a domain
-# A surrogate without a certificate takes inputs up to so many times those at which its map is tested (our choice).
-FARTHEST = 5.0
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ class Surrogate:
         kind = np.dtype(self.dtype)
         if kind not in (np.float64, np.float32):
             raise UnknownName("dtype", str(self.dtype), ("float64", "float32"))
-        if kind == np.float32 and self.map.pulse is None:
+        if kind == np.float32 and self.map.pulse is None and self.law_kernel is None:
             raise InputError(f"the map {self.name} of {self.device} has no float32 form", remedy="take dtype='float64'")
         own = {name: np.asarray(values, dtype=kind) for name, values in self.instances.items()}
         self.parameters.resolved(**own)  # names and physical bounds
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "values", Values({**nominal, **own}))
-        if self.compiled and self.kernel is None and not isinstance(self.learned, NeuronLaw):
+        if self.compiled and self.kernel is None and self.law_kernel is None:
             raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():
@@ -142,10 +142,15 @@ class Surrogate:
     def __str__(self) -> str:
         return described(self)
 
-    @property
+    @cached_property
     def slack(self) -> float:
         """Of the rounding to ``dtype``, relative."""
         return max(SLACK, 4.0 * float(np.finfo(self.dtype).eps))
+
+    @cached_property
+    def ends(self) -> Mapping[str, Range]:
+        """`allowed`, with room for rounding, of each state and input."""
+        return {name: widened(self.allowed(name), self.slack) for name in (*self.map.states, *self.map.inputs)}
 
     @cached_property
     def subject(self) -> Subject:
@@ -169,6 +174,14 @@ class Surrogate:
         names = (next(iter(self.map.states)), next(iter(self.map.inputs)))
         own = tuple(sorted(self.instances))
         return PulseKernel(pulse, *names, self.values, own, self.correction, (negative, positive), self.compiled, law)
+
+    @cached_property
+    def law_kernel(self) -> LawKernel | None:
+        """What evaluates the compiled law of a circuit; None: the map itself does."""
+        law = self.learned
+        if not (self.compiled and isinstance(law, NeuronLaw | FilterLaw)) or self.reading is not None:
+            return None
+        return LawKernel(law, {name: self.map.bounds(name) for name in self.map.states}, np.dtype(self.dtype).name)
 
     @cached_property
     def rest_map(self) -> EventMap | None:
@@ -238,10 +251,22 @@ class Surrogate:
         """
         outside = outside_of(state)
         if self.policy == "warn":  # before `out` overwrites the states
-            found = self._beyond(*self._arrays(state, inputs))
+            found = beyond(self, *self._arrays(state, inputs))
             outside = found[0][0] if found else outside
         after, outputs = self._event(state, inputs, energy=True, out=out)
         return Answer(after, outside=outside), Answer(outputs, outside=outside)
+
+    def follow(self, state: Values, inputs: Values, *, out: Mapping[str, Array] | None = None) -> tuple[Values, Values]:
+        """Many events on every instance, one after the other: as `step` for each, without arrays of their own.
+
+        Args:
+            state: before the first event. inputs: of each event, (events, ...).
+            out: arrays to write into, as for `step`: of a state as one event has it, of an output (events, ...).
+
+        Returns:
+            The states after the last event, and the outputs of all. Raises as `step`, at the event that is wrong.
+        """
+        return followed(self, state, inputs, out=out)
 
     def update(self, state: ArrayLike, drive: ArrayLike) -> Array:
         """`step` without its outputs, for a map with one state and one input: the states after one event."""
@@ -271,28 +296,7 @@ class Surrogate:
         >>> cell = cosim.Surrogate(cosim.ParameterSet.load("fast"), "spike")
         >>> sorted(cell.rest(cosim.Values(dict.fromkeys(cell.map.states, 0.1)), 1.0))
         """
-        require_names("state", state, {name: entry.unit for name, entry in self.map.states.items()})
-        x = {name: np.asarray(state[name], dtype=self.dtype) for name in self.map.states}
-        length = np.asarray(duration, dtype=float)
-        if not np.all(length >= 0.0):
-            raise InputError("a rest has a duration below zero, or one that is not a number", remedy="give s >= 0")
-        if (event := self.subject.rest_event(self, length)) is not None:
-            return self.advance(state, event)
-        shape, rest = common_shape({**x, "duration": length}, self.instances), self.rest_map
-        if rest is None:
-            return Values({name: np.array(np.broadcast_to(values, shape)) for name, values in x.items()})
-        if self.certificate is not None:
-            tested = all(f"{name}{REST}" in self.certificate.errors for name in x)
-            longest = (0.0, rest.inputs["duration"].range[1] if tested else 0.0)
-            complaint = require_inside("duration of a rest", length, longest, unit="s", slack=self.slack)
-            complain(complaint, kind="rest", policy=self.policy)
-        for name, values in x.items():
-            bounds = rest.bounds(name)
-            complaint = require_inside(f"state {name}", values, bounds, unit=self.map.states[name].unit, known="")
-            complain(complaint, kind="state", policy=self.policy)
-        before = Values({name: np.broadcast_to(values, shape) for name, values in x.items()})
-        after, _ = rest(before, Values({"duration": np.broadcast_to(length, shape)}), self.values)
-        return Values({name: np.array(np.broadcast_to(after[name], shape), dtype=self.dtype) for name in x})
+        return rested(self, state, duration)
 
     def interval(self, answer: Values, *, events: int = 1, level: float = USUAL) -> tuple[Values, Values]:
         """Lower and upper ends of the prediction intervals around an answer (`cosim.surrogate.conformal`).
@@ -357,25 +361,28 @@ class Surrogate:
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         x, u = self._arrays(state, inputs)
         shape = common_shape({**x, **u}, self.instances)
-        beyond = self.outside_domain(x, u)
+        outside = self.outside_domain(x, u)
         ready = arrays_for(self, out, shape) if out else {}
-        if beyond is not None and ready:
+        if outside is not None and ready:
             x = {name: values.copy() for name, values in x.items()}  # the reference is asked for what was there
         if self.kernel is not None:
             w, found = self.kernel.run(
                 x[self.kernel.state], u[self.kernel.drive], shape=shape, energy=energy, out=ready, threads=self.threads
             )
             after, outputs = {self.kernel.state: w}, found or {}
+        elif self.law_kernel is not None:
+            together = self.law_kernel.run({**x, **u}, shape=shape, out=ready, threads=self.threads)
+            after, outputs = ({name: together[name] for name in part} for part in (self.map.states, self.map.outputs))
         else:
             after, outputs = self.whole(x, u, shape)
             for part in (after, outputs):
                 for name in part.keys() & ready.keys():
                     ready[name][...] = part[name]
                     part[name] = ready[name]
-        if beyond is not None:
+        if outside is not None:
             from cosim.surrogate.references import ask
 
-            ask(self, np.broadcast_to(beyond, shape), x, u, after=after, outputs=outputs)
+            ask(self, np.broadcast_to(outside, shape), x, u, after=after, outputs=outputs)
         return after, outputs
 
     def _arrays(self, state: Values, inputs: Values) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -460,39 +467,14 @@ class Surrogate:
 
     def outside_domain(self, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> NDArray[np.bool_] | None:
         """None inside the domain; else raises, warns, or gives the instances (bool) to ask the reference for."""
-        found = self._beyond(state, inputs)
+        found = beyond(self, state, inputs)
         if not found:
             return None
         if self.policy == "ask" and self.certificate is not None:
             bad: NDArray[np.bool_] = np.zeros((), dtype=bool)
             for name, x in (*inputs.items(), *state.items()):
-                low, high = widened(self.allowed(name), self.slack)
+                low, high = self.ends[name]
                 bad = bad | ~((x >= low) & (x <= high)) | self.certificate.domain.in_gap(name, x)
             return bad
         complain(found[0][0], kind=found[0][1], policy=self.policy)
         return None
-
-    def _beyond(
-        self, state: Mapping[str, Array], inputs: Mapping[str, Array]
-    ) -> list[tuple[str, Literal["input", "state"]]]:
-        """A sentence for each input and state that is outside the domain, and which of both it is."""
-        found: list[tuple[str, Literal["input", "state"]]] = []
-        for name, x in (*inputs.items(), *state.items()):
-            of_state = name in self.map.states
-            unit = (self.map.states if of_state else self.map.inputs)[name].unit
-            complaint = require_inside(
-                f"state {name}" if of_state else name,
-                x,
-                self.allowed(name),
-                unit=unit,
-                slack=self.slack,
-                known="the certified " if self.certificate is not None else "",
-                why=f", {FARTHEST:g} times what the map is meant for, and the surrogate has no certificate"
-                if self.certificate is None and not of_state and self.learned is None
-                else "",
-            )
-            if complaint is None and self.certificate is not None:
-                complaint = between(self.certificate.domain, name, x)
-            if complaint is not None:
-                found.append((complaint, "state" if of_state else "input"))
-        return found

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array, Operand, Values
 from cosim.devices.maps import ENERGY
 from cosim.devices.pulse import ClosedPulse
-from cosim.emit.expr import Node
+from cosim.emit.expr import Node, settled
 from cosim.emit.numba import assignments, compiled
 from cosim.surrogate.bases import Spline
 from cosim.surrogate.correction import Correction
@@ -119,7 +119,7 @@ class PulseKernel:
                     for name, read in device.readout(Values({self.state: now}), p).items():
                         found[name][block] = read
 
-        _together(work, blocks, count=min(threads, len(blocks), w.size // WORTH_A_THREAD))
+        together(work, blocks, count=min(threads, len(blocks), w.size // WORTH_A_THREAD))
 
     def _run_compiled(
         self, w: Array, v: Array, own: Mapping[str, Array], found: Mapping[str, Array], *, energy: bool, threads: int
@@ -130,8 +130,11 @@ class PulseKernel:
         if not shared:
             v = np.repeat(v, w.shape[1]) if w.shape[1] > 1 else v
             given, out = ([part.reshape(-1) for part in parts] for parts in (given, out))
-        w, v, *rest = (_constant(part) for part in (given[0], v, *given[1:]))
-        law = self._vector(w.dtype.name, energy=energy, shared=shared)
+        w, v, *rest = (constant(part) for part in (given[0], v, *given[1:]))
+        law = self._vector("float64" if w.itemsize == 8 else "float32", energy=energy, shared=shared)
+        if threads < 2:
+            law.run(w, v, rest, out, first=0, last=len(w))
+            return
         step = max(BLOCK // max(w.itemsize * (w.shape[1] if shared else 1), 1), 1)
 
         def work(starts: Iterable[int]) -> None:
@@ -139,7 +142,7 @@ class PulseKernel:
                 law.run(w, v, rest, out, first=first, last=min(first + step, len(w)))
 
         starts = list(range(0, len(w), step))
-        _together(work, starts, count=min(threads, len(starts), w.size // WORTH_A_THREAD_COMPILED))
+        together(work, starts, count=min(threads, len(starts), w.size // WORTH_A_THREAD_COMPILED))
 
     def _vector(self, dtype: str, *, energy: bool, shared: bool) -> VectorPulse:
         """The laws in vector instructions; raises `EmitError` for one that has no text. Needs numba."""
@@ -160,6 +163,7 @@ class PulseKernel:
                     if energy:
                         results |= {**self.pulse.cell.device.readout(Values({self.state: after}), p), ENERGY: used}
                 graphs = {name: Node.of(result) for name, result in results.items()}
+                graphs = settled(graphs, {"v0": (sign > 0, sign < 0, moving or sign < 0)})
                 texts.append(law_text(graphs, [*own, *sums], shared=shared))
             found = tuple(np.ascontiguousarray(table, dtype=float).tobytes() for table in tables)
             self._vectors[key] = vector_pulse(
@@ -261,14 +265,14 @@ class PulseKernel:
         return kernel
 
 
-def _constant(x: Array) -> Array:
+def constant(x: Array) -> Array:
     """``x`` as numba takes it for the same type whoever gives it: contiguous, not to be written to."""
     x = np.ascontiguousarray(x).view()
     x.flags.writeable = False
     return x
 
 
-def _together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, count: int) -> None:
+def together(work: Callable[[Iterable[Any]], None], blocks: list[Any], *, count: int) -> None:
     """Do ``work`` on all ``blocks`` by ``count`` threads, this one and others that live for this call alone.
 
     numpy lets go of Python's lock within each of its calls, so that threads work side by side.

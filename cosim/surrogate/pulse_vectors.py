@@ -14,6 +14,7 @@ The answer is the law's to rounding, not bit by bit that of numpy; the number of
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,11 +27,20 @@ from cosim.devices.base import Array
 from cosim.emit.expr import Node, children, merged, postorder
 from cosim.errors import EmitError
 from cosim.packages import optional
-from cosim.surrogate.vector_math import FLAGS, functions, spline_sum
+from cosim.surrogate.vector_math import FLAGS, functions, spline_sum, tensor_sum
 
 SLOT = 256  # cells of a block: what is live of it stays within a first-level cache
 REGISTER = 16  # numbers of single precision that the widest register holds
+# From one slot of a block to the next: at a power of two all slots would fall on the same few lines of the cache.
+STRIDE = SLOT + REGISTER
+SORTED = 8 * SLOT  # cells that are sorted by polarity at a time, so that most blocks of one are full
 LEAST_COLUMNS = 48  # of a row whose cells share a voltage; fewer are cheaper one by one
+
+
+def _listed(first: int, end: int) -> str:
+    """So many operands of a template."""
+    return ", ".join(f"{{{k}}}" for k in range(first, end))
+
 
 _HEAVY: Mapping[str, str] = MappingProxyType(
     {
@@ -46,22 +56,27 @@ _TEXT: Mapping[str, str] = MappingProxyType(
         ">=": "{0} >= {1}", "<=": "{0} <= {1}", "and": "{0} & {1}", "or": "{0} | {1}", "not": "not {0}",
         "neg": "-{0}", "pos": "{0}", "abs": "abs({0})", "max": "pick({0} > {1}, {0}, {1})",
         "min": "pick({0} < {1}, {0}, {1})", "square": "{0} * {0}", "where": "pick({0}, {1}, {2})",
-        "floor": "floor({0})", "at": "{0}[whole({1})]",
-        "look": "{0}[whole({1}) + whole({2})]", **_HEAVY,
+        "floor": "floor({0})", "pace": "pace({0})", "at": "{0}[whole({1})]",
+        "look": "{0}[whole({1}) + whole({2})]",
+        # sums over 4 x 4 and 4 x 4 x 4 numbers: where the first is, the weights along each side, and three offsets
+        "patch": f"patch({{0}}, whole({{1}}) + whole({{10}}), whole({{11}}), {_listed(2, 10)})",
+        "cube": f"cube({{0}}, whole({{1}}) + whole({{14}}), whole({{15}}), whole({{16}}), {_listed(2, 14)})",
+        **_HEAVY,
     }
 )  # fmt: skip
+_LOOKS = frozenset({"look", "patch", "cube"})  # what reads a table
 # Operations and their operands that take a condition; elsewhere it counts as 1 or 0.
 _CONDITIONS = frozenset({("and", 0), ("and", 1), ("or", 0), ("or", 1), ("not", 0), ("where", 0)})
 
 
 def law_text(
-    results: Mapping[str, Node], own: Sequence[str], *, shared: bool, slot_size: int = SLOT, whole: bool = False
+    results: Mapping[str, Node], own: Sequence[str], *, shared: bool, slot_size: int = STRIDE, whole: bool = False
 ) -> tuple[str, int]:
-    """One polarity as a function of a block ``b``, and how many slots of `SLOT` numbers its block has.
+    """One polarity as a function of a block ``b``, and how many slots of ``slot_size`` numbers its block has.
 
     The first slots are the states ``w0``, the voltages ``v0``, the parameters ``own`` and the ``results``; the others
-    hold what goes from one loop to the next. ``shared``: the voltage is one for all. ``slot_size``: numbers of a slot;
-    ``whole``: every block is full. Raises `EmitError`.
+    hold what goes from one loop to the next. ``shared``: the voltage is one for all. ``slot_size``: numbers from one
+    slot to the next; ``whole``: every block is full. Raises `EmitError`.
     """
     roots = merged(results)
     graph = postorder(roots.values())
@@ -76,7 +91,7 @@ def law_text(
         elif node.op not in _TEXT and node.op != "const":
             raise EmitError(f"operation {node.op!r} cannot be compiled")
         # even loops compute, and odd ones look up
-        if before >= 0 and node.op == "look":
+        if before >= 0 and node.op in _LOOKS:
             before += 1 + before % 2
         elif before >= 0:
             before += before % 2 + 2 * (node.op in _HEAVY)
@@ -160,16 +175,30 @@ class Lookup:
 
     def sums(self) -> str:
         """The second loop, as a function of a block and of the table."""
-        weights = ", ".join(f"b[{(self.work + 1 + k) * SLOT} + i]" for k in range(8))
+        weights = ", ".join(f"b[{(self.work + 1 + k) * STRIDE} + i]" for k in range(8))
         lines = ["def kernel(b, n, table):", "    for i in range(n):"]
         lines.append(
-            f"        both = spline_sum(table, whole(b[{self.work * SLOT} + i]), whole({self.stride}), {weights})"
+            f"        both = spline_sum(table, whole(b[{self.work * STRIDE} + i]), whole({self.stride}), {weights})"
         )
         lines += [
-            f"        b[{slot * SLOT} + i] = T({offset!r}) + T({scale!r}) * both[{k}]"
+            f"        b[{slot * STRIDE} + i] = T({offset!r}) + T({scale!r}) * both[{k}]"
             for k, (slot, offset, scale) in enumerate(self.results)
         ]
         return "\n".join([*lines, ""])
+
+
+_rooms = threading.local()
+
+
+def workspace(count: int, dtype: Any) -> Array:
+    """(count,) numbers to work on, this thread's own, which begin where a register of the widest kind does."""
+    rooms: dict[Any, Array] = _rooms.__dict__.setdefault("of", {})
+    if dtype not in rooms or rooms[dtype].size < count:
+        room, size = REGISTER * 4, np.dtype(dtype).itemsize
+        whole = np.zeros(count + room // size, dtype=dtype)
+        first = (-whole.ctypes.data % room) // size
+        rooms[dtype] = whole[first : first + count]
+    return rooms[dtype]
 
 
 @lru_cache(maxsize=64)
@@ -181,7 +210,7 @@ def compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
     space |= {"floor": np.floor, "whole": np.uintp}
     space |= {f"table{k}": np.frombuffer(table).astype(kind) for k, table in enumerate(tables)}
     space |= {"zero": kind(0.0), "one": kind(1.0), **functions(dtype)}
-    space["spline_sum"] = spline_sum(dtype)
+    space |= {"spline_sum": spline_sum(dtype), "patch": tensor_sum(dtype, 2), "cube": tensor_sum(dtype, 3)}
     # The text holds operations of _TEXT, numbers and names that cosim wrote, and nothing else.
     exec(compile(text, "<pulse>", "exec"), space)  # noqa: S102
     return numba.njit(space["kernel"], fastmath=set(FLAGS), error_model="numpy", nogil=True)
@@ -226,12 +255,13 @@ def _driver(laws: Sequence[Any], lookup: Any, spare: int, *, shared: bool) -> Ca
             for start in range(0, w.shape[1], SLOT):
                 n = min(SLOT, w.shape[1] - start)
                 whole = (n + REGISTER - 1) // REGISTER * REGISTER
+                before = w[r, start:]
                 for i in range(n):
-                    b[i] = w[r, start + i]
+                    b[i] = before[i]
                 for k in range(count):
-                    given, at = own[k], (2 + k) * SLOT
+                    given, place = own[k][r, start:], b[(2 + k) * STRIDE :]
                     for i in range(n):
-                        b[at + i] = given[r, start + i]
+                        place[i] = given[i]
                 lookup(b, whole, v0)
                 if v0 < low:
                     negative(b, whole, v0)
@@ -242,18 +272,18 @@ def _driver(laws: Sequence[Any], lookup: Any, spare: int, *, shared: bool) -> Ca
                 else:
                     still_positive(b, whole, v0)
                 for k in range(len(out)):
-                    found, at = out[k], (2 + count + spare + k) * SLOT
+                    found, place = out[k][r, start:], b[(2 + count + spare + k) * STRIDE :]
                     for i in range(n):
-                        found[r, start + i] = b[at + i]
+                        found[i] = place[i]
 
     def cells(
         w: Array, v: Array, own: Any, count: int, out: Any, b: Array, first: int, last: int, low: Any, high: Any
     ) -> None:
-        index = np.empty((4, SLOT), np.uintp)  # unsigned: no element is counted from the end
-        for start in range(first, last, SLOT):
+        index = np.empty((4, SORTED), np.uintp)  # unsigned: no element is counted from the end
+        for start in range(first, last, SORTED):
             # The numbers of the cells of each kind, without a branch that nobody could foresee.
             n0 = n1 = n2 = n3 = 0
-            for i in range(start, min(start + SLOT, last)):
+            for i in range(start, min(start + SORTED, last)):
                 v0 = v[i]
                 below, above, minus = v0 < low, v0 > high, v0 < 0.0
                 index[0, n0] = index[1, n1] = index[2, n2] = index[3, n3] = i
@@ -261,30 +291,31 @@ def _driver(laws: Sequence[Any], lookup: Any, spare: int, *, shared: bool) -> Ca
                 n1 += above
                 n2 += minus & (not below)
                 n3 += (not minus) & (not above)
-            for kind, n in enumerate((n0, n1, n2, n3)):
-                if n == 0:
-                    continue
-                whole, chosen = (n + REGISTER - 1) // REGISTER * REGISTER, index[kind]
-                for i in range(n):
-                    b[i] = w[chosen[i]]
-                    b[SLOT + i] = v[chosen[i]]
-                for k in range(count):
-                    given, at = own[k], (2 + k) * SLOT
+            for kind, total in enumerate((n0, n1, n2, n3)):
+                for at in range(0, total, SLOT):
+                    n, chosen = min(SLOT, total - at), index[kind, at:]
+                    whole = (n + REGISTER - 1) // REGISTER * REGISTER
+                    drive = b[STRIDE:]
                     for i in range(n):
-                        b[at + i] = given[chosen[i]]
-                lookup(b, whole, low)
-                if kind == 0:
-                    negative(b, whole, low)
-                elif kind == 1:
-                    positive(b, whole, low)
-                elif kind == 2:
-                    still_negative(b, whole, low)
-                else:
-                    still_positive(b, whole, low)
-                for k in range(len(out)):
-                    found, at = out[k], (2 + count + spare + k) * SLOT
-                    for i in range(n):
-                        found[chosen[i]] = b[at + i]
+                        b[i] = w[chosen[i]]
+                        drive[i] = v[chosen[i]]
+                    for k in range(count):
+                        given, place = own[k], b[(2 + k) * STRIDE :]
+                        for i in range(n):
+                            place[i] = given[chosen[i]]
+                    lookup(b, whole, low)
+                    if kind == 0:
+                        negative(b, whole, low)
+                    elif kind == 1:
+                        positive(b, whole, low)
+                    elif kind == 2:
+                        still_negative(b, whole, low)
+                    else:
+                        still_positive(b, whole, low)
+                    for k in range(len(out)):
+                        found, place = out[k], b[(2 + count + spare + k) * STRIDE :]
+                        for i in range(n):
+                            found[chosen[i]] = place[i]
 
     made: Callable[..., None] = numba.njit(rows if shared else cells, nogil=True, error_model="numpy")
     return made
@@ -313,7 +344,7 @@ class VectorPulse:
         """Rows ``first`` to ``last`` of the states ``w`` (rows, columns) by ``v`` (rows,), or so many cells of ``w``
         and ``v`` (n,): into ``out``, an array for the state and for each other result; ``own``: parameters, as ``w``.
         ``out`` may hold ``w`` itself."""
-        work = np.zeros(self.slots * SLOT, dtype=self.dtype)
+        work = workspace(self.slots * STRIDE, self.dtype)
         given = tuple(own) or (w,)  # numba has no type for the elements of an empty tuple
         self.driver(w, v, given, len(own), tuple(out), work, first, last, *self.ends)
 

@@ -20,7 +20,6 @@ from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.filter import FilterLaw
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.neuron import NeuronLaw
-from cosim.surrogate.neuron_kernel import NeuronKernel
 
 if TYPE_CHECKING:
     from cosim.surrogate.model import Surrogate
@@ -125,10 +124,9 @@ class CircuitSubject:
         law, reading = surrogate.learned, surrogate.reading
         if law is None:
             raise InputError(f"the circuit {self.chosen.name} has no law", remedy="train it: cosim surrogate train")
-        answer = NeuronKernel(law) if surrogate.compiled and isinstance(law, NeuronLaw) else law
 
         def closed(state: Values, inputs: Values, p: Values) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-            given = answer({**state, **inputs})
+            given = law({**state, **inputs})
             after = {name: np.clip(w + given.pop(name), *found.bounds(name)) for name, w in state.items()}
             return after, {**given, **({} if reading is None else reading(after))}
 

@@ -103,6 +103,11 @@ def log2(x):
     f = as_float(y - (e << bits)) - one
     k = as_float(e + split_bits) - split
     return k + (f + f * f * (f * ({logarithm}) - half)) * per_ln2
+
+def pace(x):
+    y = as_int(x)
+    e = (y - one_bits) >> bits
+    return (as_float(e + split_bits) - split) + (as_float(y - (e << bits)) - one)
 """
 
 
@@ -166,8 +171,70 @@ def spline_sum(dtype: str) -> Any:
 
 
 @cache
+def tensor_sum(dtype: str, sides: int) -> Any:
+    """The sum over 4 x 4 coefficients, or 4 x 4 x 4, for compiled code: (table, first, strides, weights) -> a number.
+
+    ``sides`` is 2 or 3; a stride for each side but the last, along which four coefficients are one register, and four
+    weights for each side.
+    """
+    ir = optional("llvmlite.ir", extra="fast", needed_by="a compiled law")
+    from numba import types
+    from numba.extending import intrinsic
+
+    number = getattr(types, dtype)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element, flags = context.get_value_type(number), ("contract", "reassoc", "nsz")
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        four, whole = ir.VectorType(element, 4), ir.IntType(32)
+        strides, weights = args[2 : 1 + sides], args[1 + sides :]
+
+        def spread(value: Any) -> Any:
+            one = builder.insert_element(ir.Constant(four, ir.Undefined), value, ir.Constant(whole, 0))
+            return builder.shuffle_vector(
+                one, ir.Constant(four, ir.Undefined), ir.Constant(ir.VectorType(whole, 4), [0] * 4)
+            )
+
+        every = [spread(value) for value in weights[: 4 * (sides - 1)]]
+
+        def rows(at: Any, side: int) -> Any:
+            """The sum along all sides from ``side`` on but the last, four numbers."""
+            if side == sides - 1:
+                place = builder.bitcast(builder.gep(data, [at]), four.as_pointer())
+                return builder.load(place, align=np.dtype(dtype).itemsize)
+            total = None
+            for k in range(4):
+                term = builder.fmul(rows(at, side + 1), every[4 * side + k], flags=flags)
+                total = term if total is None else builder.fadd(total, term, flags=flags)
+                at = builder.add(at, strides[side])
+            return total
+
+        total, found = rows(args[1], 0), None
+        for k, weight in enumerate(weights[-4:]):
+            term = builder.fmul(builder.extract_element(total, ir.Constant(whole, k)), weight, flags=flags)
+            found = term if found is None else builder.fadd(found, term, flags=flags)
+        return found
+
+    # numba does not take *weights here
+    def patch(
+        context: Any, table: Any, first: Any, stride: Any,
+        a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any, b2: Any, b3: Any,
+    ) -> Any:  # fmt: skip
+        return number(table, types.uintp, types.uintp, *[number] * 8), build
+
+    def cube(
+        context: Any, table: Any, first: Any, stride: Any, side: Any,
+        a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any, b2: Any, b3: Any, c0: Any, c1: Any, c2: Any, c3: Any,
+    ) -> Any:  # fmt: skip
+        return number(table, types.uintp, types.uintp, types.uintp, *[number] * 12), build
+
+    return intrinsic({2: patch, 3: cube}[sides])
+
+
+@cache
 def functions(dtype: str) -> Mapping[str, Any]:
-    """`expm1`, `exp2`, `log1p`, `log2` of one number of ``dtype``, and `pick` (condition, yes, no), for compiled code.
+    """For compiled code, of ``dtype``: `expm1`, `exp2`, `log1p`, `log2` of a number; `pace`, which is log2 at the
+    powers of 2 and linear between them; and `pick` (condition, yes, no).
 
     Raises `EngineMissing` without numba.
     """
@@ -221,5 +288,5 @@ def functions(dtype: str) -> Mapping[str, Any]:
     text = _TEXT.format(exponential=_horner(chosen.expm1, "r"), logarithm=_horner(chosen.log1p, "f"))
     exec(compile(text, "<vector math>", "exec"), space)  # noqa: S102  # the text above
     make = numba.njit(fastmath=set(FLAGS), error_model="numpy", forceinline=True)
-    made = {name: make(space[name]) for name in ("expm1", "exp2", "log1p", "log2")}
+    made = {name: make(space[name]) for name in ("expm1", "exp2", "log1p", "log2", "pace")}
     return MappingProxyType({**made, "pick": space["pick"]})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from types import SimpleNamespace as Named
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -31,7 +32,6 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
 from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set
 from cosim.surrogate.neuron_fit import fit_neuron
-from cosim.surrogate.neuron_kernel import NeuronKernel
 from cosim.surrogate.neuron_runs import HeldOut
 from cosim.surrogate.neuron_trains import critical_spikes, random_spikes
 from cosim.surrogate.spike_bench import said_where
@@ -504,13 +504,34 @@ def test_a_compiled_neuron_is_the_law_to_rounding(law: NeuronLaw) -> None:
               "phase": (-2.0 * dead, 1.2 * law.numbers["memory"]), "interval": (1e-9, 3e-6)}  # fmt: skip
     values = {name: rng.uniform(low, high, count) for name, (low, high) in ranges.items()}
     values["phase"][::3] = law.numbers["memory"]
-    plain, fast = law(values), NeuronKernel(law)(values)
-    assert 0.1 < plain["spikes"].mean() < 0.9
-    for name, column in plain.items():
-        assert fast[name] == pytest.approx(column, rel=1e-12, abs=1e-12 * np.abs(column).max()), name
     made, inputs = surrogate_of(law), Values({"interval": values["interval"]})
     state = Values({name: values[name].clip(*made.map.bounds(name)) for name in made.map.states})
     one, other = made.step(state, inputs), made.with_(compiled=True).step(state, inputs)
+    assert 0.1 < one[1]["spikes"].mean() < 0.9
     for before, after in zip(one, other, strict=True):
         for name, column in before.items():
             assert after[name] == pytest.approx(column, rel=1e-12, abs=1e-12 * np.abs(column).max()), name
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [("float64", 1e-12), ("float32", 1e-6)])
+def test_a_compiled_filter_is_the_law_to_rounding(dtype: Literal["float32", "float64"], rounding: float) -> None:
+    pytest.importorskip("numba")
+    chosen = CircuitSet(
+        CIRCUIT, "dpi", {}, inputs={"level": Field("1", (0.0, 3.0)), "interval": Field("s", (1e-6, 0.1))},
+        states={"i": Field("A", (0.0, 6e-10))}, event="filter",
+    )  # fmt: skip
+    plain, rng = Surrogate(chosen, learned=TRUE), np.random.default_rng(4)
+    made = plain.with_(compiled=True, dtype=dtype)
+    state = Values({"i": rng.uniform(0.0, 6e-10, (3, 200))})  # not a whole number of blocks
+    held = 10.0 ** rng.uniform(-6.0, -1.0, (3, 200))
+    inputs = Values({"level": np.floor(rng.uniform(0.0, 4.0, 200)), "interval": held})
+    (one, _), (other, _) = plain.step(state, inputs), made.step(state, inputs)
+    assert other.i.dtype == dtype
+    assert other.i == pytest.approx(one.i, rel=rounding, abs=rounding * float(one.i.max()))
+    again = np.array(state.i, dtype=dtype)
+    kept, _ = made.step(Values({"i": again}), inputs, out={"i": again})
+    assert np.shares_memory(kept.i, again)
+    assert np.array_equal(again, other.i)
+    with pytest.raises(InputError, match=r"the level 1\.5 of the input is not one of the filter's"):
+        made.step(Values({"i": again}), inputs.with_(level=1.5), out={"i": again})
+    assert np.array_equal(again, other.i)  # nothing was written

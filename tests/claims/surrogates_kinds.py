@@ -1,7 +1,8 @@
 """What surrogates of each kind reach: errors on held-out SPICE, the spikes' F1, and the speed beside ngspice.
 
 The errors are measured; intervals are those of `surrogates`. The limits are `surrogate_targets`, whether they are
-reached or not. ``spice_minutes``: ngspice's processor time, on two cores, for the samples that a surrogate was made of.
+reached or not. What a compiled law does in single precision stands beside (``_float32``). ``spice_minutes``: ngspice's
+processor time, on two cores, for the samples that a surrogate was made of.
 A speed-up is that of one event more in a train; where a bench makes each event a simulation of its own (``starts_up``),
 ngspice's time includes that simulation's start.
 
@@ -21,6 +22,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 
@@ -31,7 +33,7 @@ from cosim.bench.events import BenchMap
 from cosim.bench.maps import EVENT
 from cosim.bench.testbench import Testbench
 from cosim.campaign.cache import own_folder
-from cosim.devices.base import Array
+from cosim.devices.base import Array, Values
 from cosim.devices.maps import Field
 from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Simulator
@@ -42,7 +44,8 @@ from cosim.surrogate.circuit import CIRCUIT, CircuitSet
 from cosim.surrogate.filter import FilterTrain, fit_filter, pulse_train, run_filter
 from cosim.surrogate.learn import design, learn
 from cosim.surrogate.model import Surrogate
-from cosim.surrogate.neuron_bench import TRAINS, NeuronBench, TrainedNeuron, train_neuron
+from cosim.surrogate.neuron import STATES, NeuronLaw
+from cosim.surrogate.neuron_bench import TRAINS, NeuronBench, TrainedNeuron, check_neuron, train_neuron
 from cosim.surrogate.neuron_trains import random_spikes
 
 EVENTS = 100  # of a neuron, by which ngspice's time is measured
@@ -75,6 +78,13 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         **{f"{name}_f1": F1 for name in NEURONS},
         **{figure: target for name, percent in ERRORS.items() for figure, target in of_error(name, percent).items()},
         **{f"{name}_speed_up": SPEED_UP for name in (*NEURONS, "stc_dpi", *BENCHES)},
+        **{f"{name}_speed_up_float32": SPEED_UP for name in (*NEURONS, "stc_dpi", "1t1r_random_pulses")},
+        **{f"{name}_f1_float32": F1 for name in NEURONS},
+        **{
+            f"{name}_p95_percent_float32": (None, percent)
+            for name, percent in ERRORS.items()
+            if name == "stc_dpi_state" or name.startswith(tuple(NEURONS))
+        },
         **{f"{name}_spice_minutes": MINUTES for name in (*NEURONS, "stc_dpi", *BENCHES)},
     }
 )
@@ -119,13 +129,37 @@ def step_seconds(surrogate: Surrogate) -> float:
     return seconds_per_step(surrogate)
 
 
+def single(surrogate: Surrogate) -> Surrogate:
+    """Its compiled form in single precision, without what was certified of another."""
+    return surrogate.with_(certificate=None, compiled=True, dtype="float32")
+
+
+class SingleNeuron:
+    """A neuron in single precision, called as its law is."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        self.surrogate, self.numbers = single(surrogate), cast(NeuronLaw, surrogate.learned).numbers
+
+    def __call__(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The change of each state, and each output."""
+        before = {name: values[name] for name in STATES}
+        after, outputs = self.surrogate.step(Values(before), Values({"interval": values["interval"]}))
+        return {**{name: after[name] - x for name, x in before.items()}, **outputs}
+
+
 def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     """A neuron of `NEURONS`, and what it reaches."""
     made = train_neuron(replace(NeuronBench.load(NEURONS[name]), kept=folder()), simulator, seed=NEURON_SEED)
     certificate = made.surrogate.certificate
     assert certificate is not None
     found: Figures = {f"{name}_f1": round(1.0 - certificate.errors["spikes"].max, 4)}
+    less = SingleNeuron(made.surrogate)
+    precise = [check_neuron(cast(NeuronLaw, less), train) for train in made.trains]
+    found[f"{name}_f1_float32"] = round(float(np.mean([one.f1 for one in precise])), 4)
     for error in ("v", "u", "n", "latency", "energy"):
+        sizes = np.abs(np.concatenate([one.errors[error] for one in precise]))
+        share = float(np.quantile(sizes, 0.95)) / certificate.errors[error].full_scale
+        found[f"{name}_{error}_p95_percent_float32"] = round(100.0 * share, 3)
         sizes = np.abs(np.concatenate([one.errors[error] for one in made.held_out]))
         found |= parts(f"{name}_{error}", 100.0 * sizes / certificate.errors[error].full_scale)
         own = certificate.simulator.get(error)  # of the simulator itself, at tightened tolerances
@@ -140,6 +174,7 @@ def neuron(name: str, simulator: Simulator) -> tuple[TrainedNeuron, Figures]:
     found[f"{name}_spice_minutes"] = minutes(trained)
     each = spice_seconds(lambda fresh: one.record(inputs, fresh)) / EVENTS
     found[f"{name}_speed_up"] = round(each / step_seconds(made.surrogate))
+    found[f"{name}_speed_up_float32"] = round(each / step_seconds(less.surrogate))
     return made, found
 
 
@@ -184,11 +219,20 @@ def dpi(simulator: Simulator) -> Figures:
         states={"i": Field("A", (float(held.state.min()), float(held.state.max())))},
     )  # fmt: skip
     events = sum(train.level.size for train in found[:-1])
+    made, path = Surrogate(chosen, learned=law), [held.state[:1]]
+    kernel = single(made).law_kernel
+    assert kernel is not None
+    for level, interval in zip(held.level, np.diff(held.begin), strict=True):
+        event = {"i": path[-1], "level": np.float32(level), "interval": np.float32(interval)}
+        path.append(kernel.run({name: np.asarray(x, np.float32) for name, x in event.items()}, shape=(1,))["i"])
+    less = 100.0 * np.abs(np.concatenate(path) - held.state) / float(held.state.max())
     return {
         **parts("stc_dpi_state", shares),
         "stc_dpi_spice_minutes": minutes(each * events),
         "stc_dpi_law": "physics" if law.rest is None else f"physics + learned remainder ({law.rest.kind})",
-        "stc_dpi_speed_up": round(each / step_seconds(Surrogate(chosen, learned=law))),
+        "stc_dpi_speed_up": round(each / step_seconds(made)),
+        "stc_dpi_state_p95_percent_float32": round(float(np.quantile(less, 0.95)), 3),
+        "stc_dpi_speed_up_float32": round(each / step_seconds(single(made))),
     }
 
 
@@ -221,6 +265,8 @@ def bench(name: str, simulator: Simulator) -> Figures:
     found[f"{name}_samples"] = made.samples.sizes["event"]
     found[f"{name}_spice_minutes"] = minutes(sampled * made.samples.sizes["event"])
     found[f"{name}_speed_up"] = round(each / step_seconds(surrogate))
+    with suppress(InputError):  # it has no compiled form
+        found[f"{name}_speed_up_float32"] = round(each / step_seconds(single(surrogate)))
     return found
 
 

@@ -10,8 +10,9 @@ from cosim.devices.base import DeviceModel, Event, Inner, Operand, Param, Port, 
 from cosim.devices.integrate import integrate
 from cosim.devices.registry import device, devices
 from cosim.emit import files
-from cosim.emit.expr import Node, postorder, render, writer
+from cosim.emit.expr import Node, merged, postorder, render, settled, writer
 from cosim.emit.ngspice import subcircuit
+from cosim.emit.numba import assignments
 from cosim.emit.veriloga import module
 from cosim.errors import EmitError
 
@@ -220,3 +221,38 @@ def test_clip_with_one_bound() -> None:
     text = subcircuit(Broken(lambda v: np.clip(v, 0.0, None)))
     assert "max(V(p,n), 0.0)" in text
     assert "min(" not in text
+
+
+BELOW, ABOVE, LEAST = (False, True, True), (True, False, True), (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("of", "sign", "gone"),
+    [
+        (lambda v, w: np.where(v >= 0.0, np.abs(v) * w, -w), BELOW, {">=", "where", "abs", "*"}),
+        (lambda v, w: np.where(v >= 0.0, np.abs(v) * w, -w), LEAST, {">=", "where", "abs", "neg"}),
+        (lambda v, w: np.where(np.where(v < 0.0, -1.0, 1.0) < 0.0, w, v), ABOVE, {"<", "where"}),
+        (lambda v, w: np.where((v < 0.0) | (w > 1.0), w, v), BELOW, {"<", "or", "where", ">"}),
+        (lambda v, w: np.where((v < 0.0) | (w > 1.0), w, v), ABOVE, {"<", "or"}),
+        (lambda v, w: np.where(np.minimum(v, 3.0) < -1.0, w, v + 1.0), LEAST, {"<", "where", "min"}),
+        (lambda v, w: np.where(np.maximum(v, -3.0) > 1.0, w, v - 0.0), BELOW, {">", "where", "max", "-"}),
+        (lambda v, w: np.where(np.logical_not(v * v > 0.0), w, v), ABOVE, set()),  # a square may underflow
+        (lambda v, w: np.where(v > 0.0, w, v), LEAST, set()),
+        (lambda v, w: np.where(v > 1.0, w, v), ABOVE, set()),
+    ],
+)  # fmt: skip
+def test_what_a_sign_settles_is_left_out(of: Any, sign: tuple[bool, bool, bool], gone: set[str]) -> None:
+    graph: Any = {"it": of(Node("name", "v"), Node("name", "w"))}
+    found = settled(graph, {"v": sign})
+    before, after = ({node.op for node in postorder(merged(one).values())} - {"const"} for one in (graph, found))
+    assert before - after == gone
+    for v in (-4.0, -0.3, 0.0, 0.3, 4.0):
+        if (v >= 0.0 or not sign[0]) and (v <= 0.0 or not sign[1]) and (v != 0.0 or not sign[2]):
+            for w in (-2.0, 0.5, 2.0):
+                answers = []
+                for one in (graph, found):
+                    lines, names = assignments(one)
+                    space: dict[str, Any] = {"v": v, "w": w}
+                    exec("\n".join(lines), space)
+                    answers.append(float(eval(names["it"], space)))
+                assert answers[0] == answers[1]

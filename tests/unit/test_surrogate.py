@@ -118,6 +118,44 @@ def test_single_precision(name: str, law: str) -> None:
     np.testing.assert_allclose(single, double, rtol=0, atol=3e-6)
 
 
+@pytest.mark.parametrize("policy", ["raise", "warn"])
+def test_many_events_are_steps_in_a_loop(policy: str) -> None:
+    rng, cell = np.random.default_rng(6), Surrogate(CELL, policy=policy)
+    w, v = rng.random((4, 3)), rng.uniform(-2.5, 2.5, (7, 4, 1))
+    state, energy = Values({"w": w}), []
+    for one in v:
+        state, outputs = cell.step(state, Values({"amplitude": one}))
+        energy.append(outputs["energy"])
+    begun = w.copy()
+    after, found = cell.follow(Values({"w": w}), Values({"amplitude": v}))
+    assert np.array_equal(w, begun)
+    assert np.array_equal(after["w"], state["w"])
+    assert np.array_equal(found["energy"], energy)
+    room = {"w": w, "energy": np.empty((7, 4, 3))}
+    again, within = cell.follow(Values({"w": w}), Values({"amplitude": v}), out=room)
+    assert np.shares_memory(again["w"], w)
+    assert np.shares_memory(within["energy"], room["energy"])
+    assert np.array_equal(w, state["w"])
+    assert np.array_equal(within["energy"], energy)
+    nothing, none = cell.follow(Values({"w": begun}), Values({"amplitude": v[:0]}))
+    assert np.array_equal(nothing["w"], begun)
+    assert none["energy"].shape == (0, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("state", "inputs", "says"),
+    [
+        ({"w": 0.5}, {"amplitude": 1.0}, r"have one row an event, not amplitude \(\); give \(events, ...\) of each"),
+        ({"w": 0.5}, {}, "input 'amplitude' of the surrogate is missing"),
+        ({}, {"amplitude": [1.0]}, "state 'w' of the surrogate is missing"),
+        ({"w": 0.5}, {"amplitude": [1.0, 50.0]}, "amplitude = 50 V is outside"),
+    ],
+)
+def test_many_events_that_are_wrong(state: dict, inputs: dict, says: str) -> None:
+    with pytest.raises((InputError, DomainError), match=says):
+        Surrogate(CELL).follow(Values(state), Values(inputs))
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_every_instance_has_its_own_parameters(name: str) -> None:
     rng = np.random.default_rng(2)

@@ -196,7 +196,7 @@ def test_the_time_of_a_step_is_that_of_one_instance(monkeypatch: pytest.MonkeyPa
     """A step that takes 10 ms whatever the number of instances, and one of 30 µs an instance: fewer are then taken."""
     clock, seen = [0.0], []
 
-    def step(self: Surrogate, state: Values, inputs: Values) -> None:
+    def step(self: Surrogate, state: Values, inputs: Values, *, out: object) -> None:
         seen.append(state["w"].size)
         clock[0] += once + each * state["w"].size
 
