@@ -29,8 +29,8 @@ from cosim.language.expressions import (
 )
 from cosim.language.va_tokens import number, scan
 from cosim.language.va_tree import Declared, Module, Statement
+from cosim.lint.va_clocks import step_parameters
 from cosim.lint.va_rules import Model
-from cosim.lint.va_state import step_parameters
 from cosim.lint.va_values import CONSTANTS, FUNCTIONS, element, indices, starts
 
 SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",

@@ -197,6 +197,15 @@ REFUSED = {
               + OUT),
         "an event between two steps",
     ),
+    "the time of an event": (
+        model("real x, t0;", f"if (V(p, n) > 0.5) t0 = $abstime;\nx = exp(-($abstime - t0)/1m);\n{OUT}"),
+        "at which something happened",
+    ),
+    "a step that is measured now and then": (
+        model("real x, told, h;",
+              f"if (V(p, n) > 0.5) h = $abstime - told;\nx = x + 1e6*V(p, n)*h;\ntold = $abstime;\n{OUT}"),
+        "without a time step",
+    ),
     "an event in both directions": (switch("integer on;", "@(cross(V(p, n) - 0.7)) on = 1;"), "both directions"),
     "events that can be past at once": (
         switch("integer on;", "@(cross(V(p, n) - 0.3, +1)) on = 1;\n@(cross(V(p, n) - 0.7, -1)) on = 0;"),
