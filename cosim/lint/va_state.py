@@ -24,6 +24,12 @@ def is_initial(statement: Statement) -> bool:
     return statement.kind == "event" and bool(set(statement.name.split()) & _INITIAL)
 
 
+def enabling(statement: Statement) -> Expr | None:
+    """What @(cross(x, way, time, value, enable)) or @(above(x, time, value, enable)) has to find other than zero."""
+    given = statement.args[4 if statement.name == "cross" else 3 :]
+    return given[0] if given and given[0].start < given[0].end else None
+
+
 @dataclass
 class Flow:
     """What the analog blocks do to variables, by name.
