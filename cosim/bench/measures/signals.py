@@ -253,17 +253,24 @@ class Response(PointMeasure):
         return float(x[k] + y[k] / (y[k] - y[k + 1]) * (x[k + 1] - x[k]))
 
 
-_LEVEL = 10.0  # dB per decade, our choice: half of what one pole or zero at the origin makes
+_DOUBT = 45.0  # degrees, our choice: half of the way to where both signs would be as near
 
 
 def _origin(frequency: Array, gain: Array, first: float) -> float:
     """What the phase is counted from, a multiple of 180 degrees, as a phase alone is known up to whole turns.
 
-    Where the gain is level it begins at 0 or, inverted, at 180; two poles at the origin begin at -180 as well.
+    The phase where the sweep begins is what the gain's slope makes of it, 90 degrees per 20 dB per decade (Bode), from
+    0 or, inverted, from 180. ``frequency`` is in decades, ``gain`` in dB, ``first`` in degrees.
     """
-    if abs(gain[1] - gain[0]) < _LEVEL * (frequency[1] - frequency[0]):
-        return 180.0 * round(first / 180.0)
-    return 360.0 if first > 90.0 and gain[1] < gain[0] else 0.0
+    beyond = first - 4.5 * float((gain[1] - gain[0]) / (frequency[1] - frequency[0]))
+    found = 180.0 * round(beyond / 180.0)
+    if abs(beyond - found) > _DOUBT:
+        raise InputError(
+            f"whether the loop is inverted cannot be told where the sweep begins: a phase of {first:.0f} degrees does"
+            " not go with the slope of the gain there",
+            remedy="begin the sweep at a lower frequency, where the gain is level",
+        )
+    return found
 
 
 class IntegratedNoise(PointMeasure):
