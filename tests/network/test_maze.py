@@ -213,6 +213,7 @@ def test_a_network_that_leaves_the_domain_says_so() -> None:
     [
         ({"gammas": (1.5,)}, r"gamma is 1\.5"),
         ({"gammas": (0.5, 0.5)}, "a map needs different gammas"),
+        ({"alphas": (0.0, 0.0)}, "a map needs different alphas"),
         ({"alphas": (1.0,)}, r"alpha is 1 1/K; give a coefficient of -0\.01\.\.0\.01"),
         ({"runs": 0}, "0 runs show nothing"),
         ({"sizes": (1,)}, "a grid of 1 x 1 cells cannot hold"),

@@ -88,9 +88,9 @@ class MazeSystem(System):
     def __post_init__(self) -> None:
         if self.grid is not None:
             object.__setattr__(self, "sizes", (self.grid.size,))
-        for name in ("sizes", "gammas", "variabilities"):
+        for name in ("sizes", "gammas", "variabilities", "alphas"):
             values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
+            if (not values and name != "alphas") or len(set(values)) != len(values):
                 raise InputError(f"a map needs different {name}, not {list(values)}", remedy="give each value once")
         object.__setattr__(self, "variabilities", tuple(sorted(self.variabilities)))
         if self.runs < 1:
