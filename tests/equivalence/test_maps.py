@@ -74,7 +74,7 @@ def test_every_device_with_a_map_trains_a_certified_surrogate(
 ) -> None:
     """The command itself, against the device's equations by another integrator: within the limits, exit code 0."""
     file, source = tmp_path / "surrogate.npz", parameters(name).save(tmp_path / "set.toml")
-    words = ["--parameters", str(source), "--against", "integration", "--pulses", "40", "-o", str(file)]
+    words = ["--parameters", str(source), "--against", "integration", "--pulses", "25", "-o", str(file)]
     if name == "cell_1t1r":  # no set of it is published: its thresholds are defaults
         words += ["--assume", "theta_p", "--assume", "theta_n"]
     assert main(["surrogate", "train", *words]) == 0

@@ -113,6 +113,8 @@ LTSPICE = {
     "card": ".step param r 1 2 1\n",
     "tran": ".tran 0 1u startup\n",
     "stop": ".tran 1u\n",
+    "several": ".tran 1n 1u sweep g 1 3 1\n",
+    "library": ".lib parts.lib\n",
     "measure": ".tran 1n 1u\n.meas tran x FIND V(a) AT 5n\n",
     "unmeasured": ".noise V(a) V1 dec 1 1 10\n.meas noise x FIND V(a) AT 5n\n",
     "unread": SUB.format("B1 p n I=V(p,n)*[2]"),
