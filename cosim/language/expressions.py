@@ -372,7 +372,7 @@ def is_integer(expr: Expr, integers: frozenset[str]) -> bool:
     """Whether Verilog-A computes ``expr`` in integers; ``integers`` are the names declared so."""
     if expr.op == "number":
         return expr.integer
-    if expr.op == "name":
+    if expr.op in ("name", "index", "call"):  # of an array or a function that is declared so
         return expr.name in integers
     if expr.op in ("u-", "u+", "+", "-", "*", "/", "%", "**"):
         return all(is_integer(arg, integers) for arg in expr.args)

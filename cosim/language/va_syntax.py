@@ -159,10 +159,9 @@ class _ModuleParser(StatementParser):
 
     def function(self, module: Module, start: int) -> None:
         cursor = self.cursor
-        if cursor.at(*TYPES):
-            cursor.take()
+        kind = cursor.take().text if cursor.at(*TYPES) else ""
         name = cursor.name().text
-        found = Function(name, [], set(), [], start, cursor.here.start)
+        found = Function(name, [], set(), [], start, cursor.here.start, integers={name} if kind == "integer" else set())
         outer, self.variables, self.parameters = (self.variables, self.parameters), found.locals, found.locals
         try:
             if cursor.accept("("):  # as in SystemVerilog: f(input real x, y)
@@ -185,6 +184,7 @@ class _ModuleParser(StatementParser):
         finally:
             self.variables, self.parameters = outer
         found.typed |= {entry.name.text for entry in found.locals}
+        found.integers |= {entry.name.text for entry in found.locals if entry.kind == "integer"}
         if not cursor.accept("endfunction"):
             self.unread.append(Unread(start, cursor.here.start, f"function {name!r} has no 'endfunction'"))
         module.functions[name] = found
@@ -193,6 +193,7 @@ class _ModuleParser(StatementParser):
         """``input x, y`` or ``input real x, y``; without a direction it has that of the one before."""
         cursor = self.cursor
         direction = cursor.take().text if cursor.at(*_DIRECTIONS) else "input"
+        kind = cursor.here.text
         typed = bool(cursor.accept(*TYPES))
         names = [cursor.name()]
         while cursor.at(",") and cursor.peek().kind == "name" and cursor.peek().text not in _DIRECTIONS | TYPES:
@@ -200,6 +201,7 @@ class _ModuleParser(StatementParser):
             names.append(cursor.name())
         found.arguments += names
         found.typed |= {token.text for token in names} if typed else set()
+        found.integers |= {token.text for token in names} if typed and kind == "integer" else set()
         found.read |= {token.text for token in names} if direction != "output" else set()
         found.written |= {token.text for token in names} if direction != "input" else set()
 

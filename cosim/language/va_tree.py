@@ -101,7 +101,8 @@ def scoped(block: str, body: Sequence[Statement], declared: Sequence[tuple[list[
 @dataclass
 class Function:
     """An analog function. ``typed`` are the names that it declares, ``locals`` those of them with a start value or a
-    parameter's default; ``written`` are its output arguments, ``read`` its input arguments.
+    parameter's default; ``written`` are its output arguments, ``read`` its input arguments; ``integers`` the names in
+    it, its own too, that are declared so.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Function:
     locals: list[Declared] = field(default_factory=list)
     written: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
+    integers: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -173,4 +175,5 @@ class Module:
             for entry in self.parameters
             if not entry.kind and entry.value is not None and entry.value.op == "number" and entry.value.integer
         }
+        found |= {name for name, function in self.functions.items() if name in function.integers}
         return frozenset(found)

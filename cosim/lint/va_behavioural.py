@@ -69,6 +69,7 @@ class _Writer:
         self._count = 0
         self._path = _Path({e.name.text: "0" for e in module.variables if not e.array})
         self._functions: list[str] = []
+        self._integers = module.integers
 
     def _decided_by(self) -> set[str]:
         """The parameters that conditions without a signal are made of."""
@@ -169,8 +170,8 @@ class _Writer:
 
     def _assigned(self, name: str, value: Expr) -> str:
         text = self._text(value)
-        if name in self._module.integers and not is_integer(value, self._module.integers):
-            text = f"nint({text})"
+        if name in self._integers and not is_integer(value, self._integers):
+            text = _rounded(text)
         if len(text) <= _LONG:
             return text
         node = self._new("held")
@@ -264,7 +265,7 @@ class _Writer:
             return f"(({asked}) ? ({a}) : ({b}))"
         if op == "**":
             return self._power(expr)
-        if op == "/" and is_integer(expr, self._module.integers):
+        if op == "/" and is_integer(expr, self._integers):
             a, b = (self._text(arg) for arg in args)
             return f"(({a})*({b}) >= 0 ? floor(({a})/({b})) : ceil(({a})/({b})))"
         if op in _INFIX:
@@ -350,18 +351,25 @@ class _Writer:
         if function.written or expr.name in self._functions or len(function.arguments) != len(expr.args):
             raise Unreadable(f"{expr.name}() has no counterpart in a netlist", expr.start)
         given = {token.text: self._text(arg) for token, arg in zip(function.arguments, expr.args, strict=True)}
-        outer = self._path
+        given = {name: _rounded(text) if name in function.integers else text for name, text in given.items()}
+        outer, integers = self._path, self._integers
         self._functions.append(expr.name)
+        self._integers = frozenset(function.integers)
         self._path = _Path({**dict.fromkeys(function.typed, "0"), **given, expr.name: "0"})
         for entry in function.locals:
             if entry.value is not None:
-                self._path.values[entry.name.text] = self._text(entry.value)
+                self._path.values[entry.name.text] = self._assigned(entry.name.text, entry.value)
         for statement in function.body:
             self._run(statement)
         found = self._path.values[expr.name]
-        self._path = outer
+        self._path, self._integers = outer, integers
         self._functions.pop()
         return f"({found})"
+
+
+def _rounded(text: str) -> str:
+    """``text`` as an integer variable takes it: ngspice's nint() takes a half to the even number."""
+    return f"(sgn({text})*floor(abs({text}) + 0.5))"
 
 
 def _plain(text: str) -> str:

@@ -17,7 +17,7 @@ from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_cover import apart, at_rest
 from cosim.lint.va_reading import ModuleReading
 from cosim.lint.va_rules import Model
-from cosim.lint.va_state import Flow, constant
+from cosim.lint.va_state import Flow, constant, enabling
 from cosim.lint.va_walk import plain
 
 EVENTS = (["cross"], ["above"])
@@ -50,6 +50,8 @@ def _condition(model: Model, module: Module, flow: Flow, statement: Statement) -
     own = _asked(model, statement)
     if kept := resolved(own, flow).names() & flow.hidden.keys():
         raise NotHeld(f"its condition depends on {min(kept)!r}, which keeps a value itself")
+    if enabling(statement) is not None:
+        raise NotHeld("it is enabled by an argument of its own: put it under an 'if' with that condition instead")
     for guard in _around(module, statement):
         if guard.kind not in ("block", "if") or not (guard.value is None or constant(guard.value, module)):
             raise NotHeld("it stands under a condition that changes")

@@ -294,7 +294,7 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
             yield Edit(
                 statement.start, statement.end, inner, "the integration on a timer follows the engine's own steps"
             )
-        elif is_initial(statement) and (len(events) > 1 or events[0] != "initial_step"):
+        elif is_initial(statement) and not unknown and (len(events) > 1 or events[0] != "initial_step"):
             inner = text[statement.body[0].start : statement.body[0].end]
             yield Edit(
                 statement.start, statement.end, f"@(initial_step) {inner}", f"@({statement.name}) is @(initial_step)"

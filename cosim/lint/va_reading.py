@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
@@ -29,9 +29,10 @@ from cosim.language.expressions import (
 )
 from cosim.language.va_tokens import number, scan
 from cosim.language.va_tree import Declared, Module, Statement
+from cosim.lint.va_clocks import step_parameters
 from cosim.lint.va_rules import Model
-from cosim.lint.va_state import step_parameters
-from cosim.lint.va_values import CONSTANTS, FUNCTIONS, element, indices, starts
+from cosim.lint.va_state import enabling
+from cosim.lint.va_values import CONSTANTS, FUNCTIONS, element, indices, rounded, starts
 
 SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
            "discontinuity", "$warning", "$info", "$error"}  # fmt: skip
@@ -87,6 +88,7 @@ class ModuleReading:
             raise Unreadable("an instance or an array", token.start)
         self._module, self._model, self._dt = module, model, dt
         self._open = {port.text for port in module.ports} - set(self._ports)
+        self._integers = module.integers
         self._dialect = Dialect(FUNCTIONS, math.pow, integers=module.integers, caret_is_power=True)
         self._closures: dict[int, Closure] = {}
         self._parsed: list[Expr] = []
@@ -380,12 +382,15 @@ class ModuleReading:
         if function.written:
             raise Unreadable(f"{name}() gives its arguments back", function.start)
         outer, self._values = self._values, dict(self._values)
+        module, self._integers = (self._integers, self._dialect), frozenset(function.integers)
+        self._dialect = replace(self._dialect, integers=self._integers)
         try:
             self._values |= dict.fromkeys(function.typed, 0.0)
-            self._values.update({token.text: value for token, value in zip(function.arguments, values, strict=True)})
+            given = {token.text: value for token, value in zip(function.arguments, values, strict=True)}
             for entry in function.locals:
                 if entry.value is not None:
-                    self._values[entry.name.text] = self._of(entry.value)
+                    given[entry.name.text] = self._of(entry.value)
+            self._values |= {n: rounded(x) if n in self._integers else x for n, x in given.items()}
             self._values[name] = 0.0
             for statement in function.body:
                 self._run(statement)
@@ -393,7 +398,7 @@ class ModuleReading:
         except ValueError:
             raise Unreadable(f"{name}() is called with other arguments", function.start) from None
         finally:
-            self._values = outer
+            self._values, (self._integers, self._dialect) = outer, module
 
     def _run(self, statement: Statement) -> None:
         kind, value = statement.kind, statement.value
@@ -402,7 +407,7 @@ class ModuleReading:
         if kind == "assign" and value is not None:
             found = self._of(value)
             target = statement.target if statement.access is None else self._place(statement.access)
-            self._values[target] = float(round(found)) if statement.target in self._module.integers else found
+            self._values[target] = rounded(found) if statement.target in self._integers else found
         elif kind == "contrib" and value is not None and statement.access is not None:
             self._contribute(statement.access, self._of(value))
         elif kind == "block":
@@ -442,7 +447,8 @@ class ModuleReading:
 
     def _event(self, statement: Statement) -> None:
         events = set(statement.name.split())
-        if events & {"initial_step", "initial_instance", "initial_model"}:
+        starts = {"initial_step", "initial_instance", "initial_model"}
+        if events & starts and events <= starts | {"final_step"}:
             if not self._first:
                 return
         elif events in ({"cross"}, {"above"}):
@@ -462,6 +468,9 @@ class ModuleReading:
     def _crosses(self, statement: Statement) -> bool:
         """Whether the argument of @(cross(x, way)) or @(above(x)) goes through zero in this step."""
         x = self._of(statement.args[0])
+        enable = enabling(statement)
+        if enable is not None and self._of(enable) == 0.0:
+            return False
         way = self._of(statement.args[1]) if len(statement.args) > 1 else float(statement.name == "above")
         before = self._memory.get(statement.start, -1.0 if statement.name == "above" else x)
         self._pending[statement.start] = x

@@ -7,7 +7,6 @@ assignment lies on every path to a read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -15,11 +14,6 @@ from cosim.language.expressions import Expr
 from cosim.language.va_tree import Module, Statement
 from cosim.lint.va_cover import covers
 
-# Names of a parameter that may be a time step, the surest first.
-_STEP_NAMES = tuple(
-    re.compile(names, re.IGNORECASE)
-    for names in (r"(d_?t|delta_?t|(time|t)_?step)$", r"((time|t)_?step\w*|delta_?t\w*)$", r"(step|h|ts|d_?t\w*)$")
-)
 NOW = frozenset({"$abstime", "$realtime", "$time"})
 
 _INITIAL = {"initial_step", "initial_instance", "initial_model"}
@@ -28,6 +22,12 @@ _INITIAL = {"initial_step", "initial_instance", "initial_model"}
 def is_initial(statement: Statement) -> bool:
     """Whether this is the event of a simulation's start."""
     return statement.kind == "event" and bool(set(statement.name.split()) & _INITIAL)
+
+
+def enabling(statement: Statement) -> Expr | None:
+    """What @(cross(x, way, time, value, enable)) or @(above(x, time, value, enable)) has to find other than zero."""
+    given = statement.args[4 if statement.name == "cross" else 3 :]
+    return given[0] if given and given[0].start < given[0].end else None
 
 
 @dataclass
@@ -189,23 +189,6 @@ MATH = frozenset(
 )
 
 
-def clocks(flow: Flow) -> tuple[set[str], set[str]]:
-    """The variables that are the time, and those that are the time of the last step."""
-    now: set[str] = set(NOW)
-    while True:
-        new = {
-            name
-            for name, given in flow.assigned.items()
-            if name not in now
-            and given
-            and all(s.target == name and s.value is not None and s.value.op == "name" and s.value.name in now
-                    for s in given)
-        }  # fmt: skip
-        if not new:
-            return {name for name in now if name not in flow.hidden}, {name for name in now if name in flow.hidden}
-        now |= new
-
-
 def sources(module: Module, states: Collection[str]) -> set[str]:
     """The variables that what is assigned to ``states`` is computed from, and these."""
     read = [(s.target, s.value.names()) for s in module.statements() if s.kind == "assign" and s.value is not None]
@@ -213,29 +196,3 @@ def sources(module: Module, states: Collection[str]) -> set[str]:
     while new := {name for target, of in read if target in found for name in of} - found:
         found |= new
     return found
-
-
-def step_parameters(module: Module, states: Flow) -> set[str]:
-    """The parameters that stand for the time step of an integration by hand.
-
-    Where the step is the difference of two times, only a parameter that may replace it; otherwise that with the surest
-    name, of those that a hidden variable is computed from.
-    """
-    named = [e.name.text for e in module.parameters if any(names.match(e.name.text) for names in _STEP_NAMES)]
-    hidden = {*states.hidden, *(e.name.text for e in module.variables if e.array)}  # an array may keep its values too
-    if not named or not hidden:
-        return set()
-    now, last = clocks(states)
-    given = [{id(s): s.value for s in s_list if s.value is not None} for s_list in states.assigned.values()]
-    if last & {name for values in given for value in values.values() for name in value.names()}:
-        measured = [
-            values
-            for values in given
-            if any(v.op == "-" and v.args[0].name in now and v.args[1].name in last for v in values.values())
-        ]
-        return {v.name for values in measured for v in values.values() if v.op == "name" and v.name in named}
-    needed = sources(module, hidden) & set(named)
-    for names in _STEP_NAMES:
-        if found := {name for name in needed if names.match(name)}:
-            return found
-    return set()

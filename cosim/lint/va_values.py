@@ -28,6 +28,12 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
 }  # fmt: skip
 FUNCTIONS |= {f"${name}": FUNCTIONS[name] for name in ("ln", "log10", "exp", "sqrt", "pow", "floor", "ceil")}
 
+
+def rounded(value: float) -> float:
+    """``value`` as an integer variable takes it: the nearest whole number, a half away from zero."""
+    return math.copysign(math.floor(abs(value) + 0.5), value)
+
+
 MOST = 256  # elements of an array that are read, and turns of a loop that are written out
 
 

@@ -13,13 +13,18 @@ from cosim.language.findings import Edit
 from cosim.language.va_tree import Module, Statement
 from cosim.lint import va_probe
 from cosim.lint.va_clip import inside
+from cosim.lint.va_clocks import clocks, fitful, instants, step_parameters
 from cosim.lint.va_marks import asked_exactly, conjuncts, flags_of, integral_of, is_start, is_zero, settled_of
 from cosim.lint.va_path import EulerState, Way, joined
 from cosim.lint.va_rules import Model
 from cosim.lint.va_slope import COMPARED, UNKNOWN, ZERO, NotEuler, Slopes, difference, names
-from cosim.lint.va_state import Flow, clocks, constant, is_initial, sources, step_parameters
+from cosim.lint.va_state import Flow, constant, is_initial, sources
 
 _NODE = "{} is the voltage of an internal node, integrated by idt"
+_INSTANT = (
+    "{!r} is the time at which something happened, which nothing keeps; integrate what depends on it, such as a decay, "
+    "as a state, or set it to the time at each step if it is meant to be that of the last one"
+)
 
 
 class Walk:
@@ -37,7 +42,9 @@ class Walk:
         self.lost: dict[str, str] = {}
         self.starts: list[Statement] = []  # guarded assignments of start values
         self._integrated: set[str] = set()
-        self._now, self.clocks = clocks(flow)
+        self._now, self.clocks = clocks(module, flow)
+        self._instants = instants(module, flow)
+        self._fitful = fitful(module, flow, self._instants)
         self.flags = flags_of(module, flow)
         self.settled = settled_of(module, flow, self.flags)
         self._parameters = step_parameters(module, flow)
@@ -109,7 +116,7 @@ class Walk:
             new = {
                 name
                 for name, given in self.flow.assigned.items()
-                if name not in found | self._now | self.clocks
+                if name not in found | self._now | self.clocks | self._fitful
                 and all(s.target == name and s.value is not None and self._is_step(s.value) for s in given)
             }
             if not new:
@@ -252,6 +259,9 @@ class Walk:
         target, value = statement.target, statement.value
         assert value is not None  # an assignment has one
         self._path.assigned.add(target)
+        if target in self._instants:
+            self._lose(target, _INSTANT.format(target))
+            return
         if target in self.clocks | self.steps:
             self._edit(statement, ";", "the engine chooses the time step")
             return
@@ -297,6 +307,8 @@ class Walk:
         now, slope = self._slopes.dual(inner)
         if not of and slope != ZERO:
             of = self._kick(inner)
+        if not of and slope != ZERO and target in self._fitful:
+            raise NotEuler(f"{self._text_of(statement)!r} is not run at each step: what it was at another one is read")
         if of and bounds and (now, slope) == (target, self.rates[target]):
             return  # a clamp alone
         if target not in self._needed:  # nothing that is integrated depends on it

@@ -176,6 +176,11 @@ class ImageTask:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise InputError(f"{self.epochs} epochs leave nothing to learn", remedy="give at least one")
+        if self.images.classes < 2:
+            raise InputError(
+                f"all images of {self.images.name} are of class 0, so that there is nothing to tell apart",
+                remedy="give images of two or more classes",
+            )
         if sum(self.split) > len(self.images.train_y):
             raise InputError(
                 f"{self.split[0]} images for labels and {self.split[1]} for the choice are more than there are",

@@ -84,7 +84,8 @@ def plot_episodes(system: MazeSystem, seed: SeedResult) -> Figure:
                 colours="viridis", text=".0f", label="episodes", ends=(best, 4.0 * best),
             )  # fmt: skip
             ax.set(xlabel="variability D$_v$ = C$_v$ (%)", ylabel=GAMMA)
-            ax.set_title(f"{size} × {size}: mean episodes, {system.runs} runs", fontsize=9)
+            cap = system.settings.episodes
+            ax.set_title(f"{size} × {size}: mean episodes of {system.runs} runs of at most {cap}", fontsize=9)
     return figure
 
 
@@ -120,9 +121,16 @@ def plot_gammas(system: MazeSystem, seed: SeedResult) -> Figure:
                         markersize=3.5, label=f"{size} × {size}")  # fmt: skip
         ax.axhline(system.settings.episodes, color="0.5", lw=0.8, ls=":")
         ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        if high < 20.0 * low:  # less than this may hold no power of ten, and would have no number
+            at = (low * high) ** 0.5
+            ax.set_ylim(min(low, at / 20.0**0.5), max(high, at * 20.0**0.5))
         ax.set_ylabel("episodes to five successes in a row")
         _shade(ax, least_loss(system.settings, system.cells.parameters.resolved()))
-        ax.set_title(f"Variability {system.variabilities[0]:.0%}; dotted: where a run ends", fontsize=9)
+        ax.set_title(
+            f"Variability {system.variabilities[0]:.0%}; dotted: a run ends after {system.settings.episodes} episodes, "
+            "means are\nlower bounds where runs end there", fontsize=9,
+        )  # fmt: skip
         ax.legend(title="grid")
     return figure
 

@@ -349,6 +349,12 @@ def test_images_that_do_not_fit_together(changes: dict[str, object], says: str) 
         ImageSet(**{**given, **changes})
 
 
+def test_one_class_is_no_task() -> None:
+    one = np.zeros(4, dtype=int)
+    with pytest.raises(InputError, match="all images of corners are of class 0, so that there is nothing to tell"):
+        ImageTask(ImageSet("corners", X, one, X, one, side=2))
+
+
 QUICK = [
     "network", "run", "vdsp", "--images", "300", "--epochs", "1", "--neurons", "5", "--no-figures", "--backend", "numpy"
 ]  # fmt: skip

@@ -193,6 +193,8 @@ RUN = ["network", "run", "filters", "--no-figures", "--no-energy", "--seeds", "0
         (["--train", "1"], "1 trains of a class to learn and 60 to test cannot be judged"),
         (["--step", "1 us"], "share time steps of 1e-06 s"),
         (["--rates", "2 MHz"], "cannot be told in 4e-05 s; give two or more"),
+        (["--rates", "1 MHz,1 MHz"], "of the rates 1 MHz, 1 MHz some are the same, which no layer can tell apart"),
+        (["--rates", "1 MHz,2 MHz,1.0000001 MHz"], "some are the same"),
         (["--delay", "1 V"], "V"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cosim.devices.base import Array
-from cosim.lint import va_fix, va_rules
+from cosim.lint import va_behavioural, va_fix, va_rules
 from cosim.lint.va_reading import ModuleReading
 
 STEP = 1e-9  # s
@@ -197,6 +197,15 @@ REFUSED = {
               + OUT),
         "an event between two steps",
     ),
+    "the time of an event": (
+        model("real x, t0;", f"if (V(p, n) > 0.5) t0 = $abstime;\nx = exp(-($abstime - t0)/1m);\n{OUT}"),
+        "at which something happened",
+    ),
+    "a step that is measured now and then": (
+        model("real x, told, h;",
+              f"if (V(p, n) > 0.5) h = $abstime - told;\nx = x + 1e6*V(p, n)*h;\ntold = $abstime;\n{OUT}"),
+        "without a time step",
+    ),
     "an event in both directions": (switch("integer on;", "@(cross(V(p, n) - 0.7)) on = 1;"), "both directions"),
     "events that can be past at once": (
         switch("integer on;", "@(cross(V(p, n) - 0.3, +1)) on = 1;\n@(cross(V(p, n) - 0.7, -1)) on = 0;"),
@@ -219,6 +228,12 @@ REFUSED = {
     "an event that asks for what it sets": (
         switch("integer on;", "@(cross(V(p, n) - on, +1)) on = 1;"), "which keeps a value itself",
     ),
+    "an event of the start and of a crossing": (
+        switch("real on;", "@(initial_step or cross(V(p, n) - 0.7, +1)) on = 1;"), "with 'or' is not supported",
+    ),
+    "an event that is enabled": (
+        switch("integer on;", "@(cross(V(p, n) - 0.7, +1, 1n, 1m, 0)) on = 1;"), "enabled by an argument",
+    ),
     "an event under a condition": (
         switch("integer on;", "if (V(p, n) > 0.2) begin @(cross(V(p, n) - 0.7, +1)) on = 1; end"), "stands under",
     ),
@@ -231,3 +246,17 @@ def test_what_depends_on_the_steps_or_on_an_instant_is_refused(name: str) -> Non
     repaired, left = fixed(text)
     assert "idt(" not in repaired
     assert any(why in reason for reason in left), left
+
+
+def test_integers_round_in_functions_too() -> None:
+    f = (
+        "analog function integer f;\ninput u;\nreal u;\ninteger k;\nbegin k = 2.5; f = k*u; end\nendfunction\n"
+        "integer m[0:1];"
+    )
+    text = model(f, "m[0] = 3;\nI(p, n) <+ (f(1.1) + f(-1.5) + f(1.0)/2 + m[0]/2)*V(p, n);")
+    assert current(text, np.ones_like(TIMES))[0] == 3 - 5 + 1 + 1  # halves away from zero, quotients towards it
+    read = va_rules.read(text.replace("integer m[0:1];", "").replace("m[0]", "f(1)").replace("f(1) = 3;", ""), Path())
+    written = va_behavioural.subcircuit(read, read.modules[0])[0]
+    assert "nint(" not in written  # which takes a half to the even number
+    assert "floor(abs(2.5) + 0.5)" in written  # k
+    assert "ceil(" in written  # the quotients

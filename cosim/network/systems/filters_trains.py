@@ -88,6 +88,11 @@ class Trains:
                 f"the rates {', '.join(f'{rate:g}' for rate in self.rates)} Hz cannot be told in {self.duration:g} s",
                 remedy="give two or more, each with at least one spike",
             )
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError(
+                f"of the rates {', '.join(self.classes)} some are the same, which no layer can tell apart",
+                remedy="give each rate once, different in its first six digits",
+            )
         if self.task == PATTERNS and not 8 <= self.counts[0] <= self.counts[1]:
             raise InputError(f"a pattern of {self.counts[0]} spikes shows nothing", remedy="give at least 8 spikes")
 

@@ -88,9 +88,9 @@ class MazeSystem(System):
     def __post_init__(self) -> None:
         if self.grid is not None:
             object.__setattr__(self, "sizes", (self.grid.size,))
-        for name in ("sizes", "gammas", "variabilities"):
+        for name in ("sizes", "gammas", "variabilities", "alphas"):
             values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
+            if (not values and name != "alphas") or len(set(values)) != len(values):
                 raise InputError(f"a map needs different {name}, not {list(values)}", remedy="give each value once")
         object.__setattr__(self, "variabilities", tuple(sorted(self.variabilities)))
         if self.runs < 1:
@@ -202,7 +202,7 @@ class MazeSystem(System):
                 f"shortest that holds an e-update has {most:.3g}"
             )
         for seed in seeds:
-            out += [f"seed {seed.seed:<6} {line}" for line in told(seed.values)]
+            out += [f"seed {seed.seed:<6} {line}" for line in told(seed.values, self.settings.episodes)]
             if seed.values.writes_beyond:
                 out.append(
                     f"            {seed.values.writes_beyond:.2%} of the writes are beyond the {self.tested[0]:g} to "
@@ -225,11 +225,14 @@ def _more(entry: Mapping[str, Any]) -> str:
     return f"{entry['more']:+.1f}" + (f" ± {entry['error']:.1f}" if entry["error"] else " (no error is known)")
 
 
-def told(values: Mapping[str, Any]) -> list[str]:
-    """What the maps say of each size, as sentences."""
+def told(values: Mapping[str, Any], episodes: int) -> list[str]:
+    """What the maps of runs of at most ``episodes`` say of each size, as sentences."""
     out = []
     for entry in values["optima"]:
         if entry["variability"] != min(e["variability"] for e in values["optima"]):
+            continue
+        if entry["gamma"] is None:
+            out.append(f"{entry['size']} x {entry['size']}: no run reached the benchmark, so no gamma is the best")
             continue
         low, high = entry["interval"]
         out.append(
@@ -237,13 +240,18 @@ def told(values: Mapping[str, Any]) -> list[str]:
             f"(95 % of resamples {low:g} to {high:g}); "
             + ", ".join(f"{_more(x)} at {x['gamma']:g}" for x in entry["ends"])
         )
+    lost = {entry["size"] for entry in values["optima"] if entry["gamma"] is None}
     out += [
         f"{entry['size']} x {entry['size']}: {_more(entry)} episodes at variability "
         f"{entry['at']:.0%} against {entry['against']:.0%}, at the best gamma of the latter"
         for entry in values["variability_costs"]
+        if entry["size"] not in lost
     ]
     if values["missed"]:
-        out.append(f"{values['missed']} runs missed the benchmark and count with all their episodes")
+        out.append(
+            f"{values['missed']} runs missed the benchmark within {episodes} episodes and count with as "
+            "many: means with such runs are lower bounds"
+        )
     return out
 
 
@@ -295,7 +303,10 @@ class MazeRuns:
             arrays[f"episodes_{size}"] = cube
             arrays[f"reached_{size}"] = self._cube(EPISODES, size, self.reached)
             for k, v in enumerate(system.variabilities):
-                optima.append({"size": size, "variability": v, **optimum(cube[k], system.gammas, rng)})
+                best = optimum(cube[k], system.gammas, rng)
+                if not np.any(arrays[f"reached_{size}"][k]):  # all ran to the last episode: their order says nothing
+                    best |= {"gamma": None, "interval": None, "ends": []}
+                optima.append({"size": size, "variability": v, **best})
             for k, v in enumerate(system.variabilities[1:], start=1):
                 more = _mean(chosen_apart(cube[0], cube[k] - cube[0]))
                 costs.append({"size": size, "at": v, "against": system.variabilities[0], **more})
