@@ -23,7 +23,8 @@ from cosim.language.numbers import spice_number
 NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 _REDUCED = {"max": "max", "min": "min", "pp": "swing", "avg": "mean", "rms": "rms", "integ": "integral",
             "integral": "integral"}  # fmt: skip
-_VECTOR = re.compile(r"\b(?:[vi][a-z]{0,2}|par)\(|[@#]")
+_VECTOR = re.compile(r"\b(?:[vi](?:m|db|ph?|r|i)?|par)\(|[@#]")
+_MIL = re.compile(r"\d\.?mil", re.IGNORECASE)
 _AXES = {"tran": "s", "ac": "Hz", "noise": "Hz"}
 
 
@@ -99,6 +100,9 @@ class DeckMeasures:
         rest = [word.lower() for word in text.split()[4:]]
         if op == "param":
             return {name: self._expression(text.partition("=")[2].strip())}
+        run = self._analyses[plan]
+        if kind == "dc" and run["stop"] < run.get("start", 0.0):
+            raise _ForeignError("the sweep falls, and a bench's own measures take it as rising")
         if op.startswith("integ") and rest and kind == "noise":
             entry = {"kind": "integrated-noise", "of": _of(rest[0], kind), **_window(rest[1:]), "analysis": plan}
             return {name: {**entry, "unit": _noise_unit(rest[0], self._analyses[plan])}}
@@ -113,6 +117,13 @@ class DeckMeasures:
             return {name: {"kind": "derivative", "of": _of(rest[0], kind), "at": _place(rest[1][3:]), "analysis": plan}}
         if op.startswith(("deriv", "err")):
             raise LeftError(f"ngspice: function '{op}' currently not supported")
+        if op == "trig" and "targ" in rest:
+            at = rest.index("targ")
+            for end, part in (("trig", rest[:at]), ("targ", rest[at + 1 :])):
+                if not any(word.partition("=")[0] in ("at", "rise", "fall", "cross") for word in part):
+                    raise LeftError(f"ngspice: at, rise, fall or cross must be given, and {end} has none of them")
+        if op in ("when", "trig") and kind != "noise":
+            raise _ForeignError("of a curve that begins or rests on its level ngspice counts other crossings")
         if op == "when" and rest:
             return {name: _crossing(rest, plan, kind)}
         if op == "trig" and "targ" in rest:
@@ -160,6 +171,8 @@ class DeckMeasures:
     def _expression(self, formula: str) -> dict[str, Any]:
         if formula[:1] + formula[-1:] in ("''", '""', "{}"):
             formula = formula[1:-1]
+        if _MIL.search(formula):
+            raise _ForeignError("ngspice reads mil as milli in a formula")
         try:
             tree = parse_expression(formula, caret_is_power=True)
         except Unreadable as reason:
@@ -319,6 +332,10 @@ def _formula(node: Expr, text: str) -> str:
     if node.op in ("**", "^"):
         if node.args[1].op in ("**", "^") and text[node.args[1].start] != "(":
             raise _ForeignError("its powers follow each other without brackets")
+        if node.args[1].op[0] == "u" and text[node.args[1].start] != "(":
+            signed = node.args[1].args[0]
+            if signed.op != "number" and signed.op not in ("name", "call") and text[signed.start] != "(":
+                raise _ForeignError("a sign stands between its powers")
         return f"pow(abs({parts[0]}), {parts[1]})"  # of a negative number ngspice takes the magnitude
     if node.op == "cond":
         return f"({parts[0]} ? {parts[1]} : {parts[2]})"

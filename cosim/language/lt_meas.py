@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cosim.language.lt_syntax import FUNCTIONS
+from cosim.language.lt_syntax import FUNCTIONS, middle_number
 from cosim.language.netlist import Line
 from cosim.language.numbers import spice_number
 
@@ -62,9 +62,11 @@ class Circuit:
                 kinds.append(line.card[1:])
             elif not depth and words[0][0] in "rR" and len(words) > 3:
                 value = " ".join(words[3:])
-                plain = re.match(r"(?:r\s*=\s*)?(\{[^{}]*\}|[\w.+-]+)(?:\s|$)", value, re.IGNORECASE)
-                if plain is not None:
-                    resistors[words[0].lower()] = (words[1], words[2], plain[1].strip("{}"))
+                plain = re.match(r"(?:r\s*=\s*)?(\{[^{}]*\}|[\w.+-]+)\s*$", value, re.IGNORECASE)
+                if plain is not None:  # what else stands there (tc=, temp=, m=) makes another resistance of it
+                    given = plain[1].strip("{}")
+                    own = given if hspice else middle_number(given) or given
+                    resistors[words[0].lower()] = (words[1], words[2], own)
             depth = max(0, depth - (line.card in (".ends", ".eom")))
         callable_ = functions | FUNCTIONS.keys() | {"v", "i"}
         found = cls(tuple(kinds), resistors, callable_)

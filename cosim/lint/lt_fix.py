@@ -179,8 +179,10 @@ class Writer:
     def _call(self, node: Expr, name: str, args: list[str]) -> str | None:
         if name == "pow":
             return self._power(node, args)
-        if self.own.hspice and name == "pwr":
-            return None  # it keeps the sign, as ngspice's does
+        if self.own.hspice and name == "pwr":  # a source's keeps the sign, as HSPICE's does, and a parameter's does not
+            if self.source or len(args) != 2 or node.args[0].op == "number":
+                return None
+            return self._say(f"(sgn({args[0]})*pow(abs({args[0]}), {args[1]}))", "pwr() keeps its sign")
         if self.own.hspice and name in ("log", "log10", "sqrt"):
             text = f"(sgn({args[0]})*{name}(abs({args[0]})))"
             return self._say(text, f"{name}() keeps its sign") if may_be_negative(node.args[0]) else None

@@ -302,7 +302,7 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan
         if node.op == "call" and name not in own.functions and name not in ("v", "i"):
             if name in ("limit", "pwr") and not own.hspice:
                 yield name, node.start, name
-            elif own.hspice and name in ("log", "log10", "sqrt") and may_be_negative(node.args[0]):
+            elif own.hspice and name in SIGNED[source:] and may_be_negative(node.args[0]):
                 yield "signed", node.start, name
             elif name == "u":
                 yield "step", node.start, name
@@ -330,6 +330,7 @@ def spots(tree: Expr, body: str, own: Names, line: Line, segment: ExpressionSpan
             yield "mil", node.start, written
 
 
+SIGNED = ("pwr", "log", "log10", "sqrt")  # HSPICE's; in a source ngspice's pwr keeps the sign as well
 MIL = re.compile(r"\d\.?mil", re.IGNORECASE)
 
 

@@ -416,3 +416,21 @@ def test_a_deck_that_is_not_a_bench(cards: str, tmp_path: Path) -> None:
     deck.write_text(f"a deck\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
     with pytest.raises(InputError, match=r"operating point|no analysis that a bench has: line 4: .*sweeps one source"):
         from_deck(deck)
+
+
+@pytest.mark.parametrize(
+    ("cards", "kinds"),
+    [
+        (".tran 1n 1u\n.meas tran m when v(a)=0 rise=1", ["meas"]),
+        (".tran 1n 1u\n.meas tran m param='10m+1mil'", ["meas"]),
+        (".tran 1n 1u\n.meas tran m param='2 ** -1 ** 2'", ["meas"]),
+        (".tran 1n 1u\n.meas tran m param='2 ** -1'", ["expression"]),
+        (".dc v1 1 0 -0.1\n.meas dc m integ v(a)", ["meas"]),
+        (".dc v1 0 1 0.1\n.meas dc m integ v(a)", ["integral"]),
+        (".tran 1n 1u\n.meas tran m trig v(a) val=1 targ v(a) val=2", []),
+    ],
+)
+def test_what_ngspice_measures_otherwise_stays_its_own(cards: str, kinds: list[str], tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    deck.write_text(f"own\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
+    assert [entry["kind"] for entry in from_deck(deck).tables.get("measures", {}).values()] == kinds

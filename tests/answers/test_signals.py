@@ -201,3 +201,15 @@ def test_small_signals_and_noise_of_a_divider(simulator: Simulator, tmp_path: Pa
         },
         rel=3e-3,  # the grid of frequencies, and noise above 1 GHz
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_phase_margin_is_that_of_a_sweep_from_beyond_the_first_pole(sign: float) -> None:
+    whole, part = (np.logspace(start, 8.0, 400) for start in (0.0, 3.0))
+    margins = [
+        signals.Response(kind="phase-margin", of="v(out)").evaluate(
+            point(sign * 1e3 / (1.0 + 1j * f / 160.0) / (1.0 + 1j * f / 1.6e5), frequency=f)
+        )
+        for f in (whole, part)
+    ]
+    assert margins[1] == pytest.approx(margins[0], abs=0.1)

@@ -11,7 +11,7 @@ from cosim.bench.measures.dimensions import UNKNOWN, Dimension, Known
 from cosim.bench.measures.kinds import Kind, Point, PointMeasure
 from cosim.errors import InputError
 
-_VECTOR = re.compile(r"\b[vi][a-z]{0,2}\([^()']+\)", re.IGNORECASE)
+_VECTOR = re.compile(r"\b[vi](?:m|db|ph?|r|i)?\([^()']+\)", re.IGNORECASE)
 OF_THE_AXIS = frozenset({"when", "trig", "min_at", "max_at"})
 _OF_THE_VECTOR = frozenset({"find", "max", "min", "pp", "avg", "rms"})
 
