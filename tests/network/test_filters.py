@@ -11,10 +11,11 @@ import pytest
 from cosim.bench.stimulus_kinds import Spikes
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.devices.base import Values
 from cosim.errors import CosimError, InputError
 from cosim.network import Current, Graph, Leaky, Population, Projection, Simulation, Source
 from cosim.network.facilitation import Facilitating
-from cosim.network.run import Streams, run_network
+from cosim.network.run import SeedResult, Streams, run_network
 from cosim.network.systems.filters import LAYERS, WITH, WITHOUT, FilterLayers, FiltersSystem, rectified, windows
 from cosim.network.systems.filters_energy import BENCH, NeuronEnergy, fitted
 from cosim.network.systems.filters_settings import FilterSettings, corner, response
@@ -71,8 +72,6 @@ def test_spikes_of_a_network_facilitate_as_the_device_does() -> None:
 
 
 def cells_state(scales: np.ndarray):
-    from cosim.devices.base import Values
-
     return Values(SMALL.rest(scales.shape))
 
 
@@ -102,7 +101,7 @@ def test_shapes_are_what_their_names_say() -> None:
     assert found == pytest.approx(Trains("rates").rates, rel=0.2)  # 40 trains of 10 spikes and more
 
 
-ENERGY = NeuronEnergy(1e-7, 3e-13, 2e-13, 0.05, (1e-12, 2e-12))
+ENERGY = NeuronEnergy(1e-7, 3e-13, 2e-13, 0.05, (1e-12, 2e-12), (1e-7, 1.4e-6))
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +170,9 @@ def test_energies_are_told_apart_by_least_squares() -> None:
     """From runs that were made of known parts."""
     spikes = np.array([9.0, 12.0, 7.0])
     core = (30 * 0.25e-12 + spikes * 0.2e-12) / spikes
-    found = fitted(30, spikes, core, np.full(3, 1e-13), np.full(3, 5e-14), np.full(3, 7e-8), np.full(3, 1.5e-14))
+    found = fitted(
+        30, (1e-7, 1.4e-6), spikes, core, np.full(3, 1e-13), np.full(3, 5e-14), np.full(3, 7e-8), np.full(3, 1.5e-14)
+    )
     assert found.per_spike == pytest.approx(0.2e-12)
     assert found.per_input == pytest.approx(0.265e-12)
     assert found.off < 1e-9
@@ -208,6 +209,17 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
 def test_tasks_differ() -> None:
     with pytest.raises(InputError, match="a layer needs different tasks, not patterns, patterns"):
         FiltersSystem(SMALL, (PATTERNS, PATTERNS))
+
+
+def test_energy_outside_the_bench_is_told(layers: FilterLayers) -> None:
+    x = np.zeros((2, 120), dtype=bool)
+    x[0, [0, 4, 24, 104]] = True  # 0.08, 0.4 and 1.6 us
+    x[1, [7, 12, 22]] = True  # 0.1 us, which is the band's end, and 0.2 us
+    assert ENERGY.beyond(x, 20e-9) == pytest.approx((0.08 + 1.6) / (0.08 + 0.4 + 1.6 + 0.1 + 0.2))
+    values, arrays = layers.evaluate()
+    assert 0.0 < values["energy_beyond"]["patterns"] < 1.0
+    told = layers.system.lines([SeedResult(0, Values(values), Values(arrays), 1.0)])
+    assert any("in intervals outside its 0.1 to 1.4 us: extrapolated" in line for line in told)
 
 
 def test_the_bench_of_the_energy_has_what_is_asked_of_it() -> None:

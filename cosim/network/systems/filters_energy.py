@@ -4,6 +4,9 @@
 
 The bench (`BENCH`) sends the same number of inputs at several rates, so that least squares over its runs tell an output
 spike from what comes with the inputs. Bias power and the gates' charge have measures of their own.
+
+It is a fit to runs of a bench and no surrogate with a certificate. Outside the bench's band of intervals between inputs
+it is an extrapolation: the longer the interval, the more leaks between spikes that no term of it has.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim.bench.stimulus_kinds import Spikes
 from cosim.bench.testbench import Testbench
@@ -25,7 +29,8 @@ class NeuronEnergy:
     """Of one neuron and its synapse: ``power`` (W), ``per_input`` and ``per_spike`` (J).
 
     ``off`` is the largest relative difference of the sum from a run of the bench; ``quoted`` (J) are the smallest and
-    largest energy per output spike of its runs, everything counted.
+    largest energy per output spike of its runs, everything counted. ``band`` (s) are the shortest and longest interval
+    between inputs of its runs: what lies beyond is extrapolated.
     """
 
     power: float
@@ -33,11 +38,19 @@ class NeuronEnergy:
     per_spike: float
     off: float
     quoted: tuple[float, float]
+    band: tuple[float, float]
 
     def of(self, time: float, inputs: Array, spikes: Array) -> Array:
         """J, of neurons that got ``inputs`` and gave ``spikes`` in ``time`` (s)."""
         found: Array = self.power * time + self.per_input * np.asarray(inputs) + self.per_spike * np.asarray(spikes)
         return found
+
+    def beyond(self, spikes: NDArray[np.bool_], step: float) -> float:
+        """Share of the time between inputs of ``spikes`` (trains, steps) that is in intervals outside the band."""
+        found = np.concatenate([np.diff(np.flatnonzero(row)) * step for row in spikes])
+        low, high = self.band
+        outside = (found < low * (1.0 - 1e-9)) | (found > high * (1.0 + 1e-9))
+        return float(found[outside].sum() / found.sum()) if found.size else 1.0
 
 
 def measured_energy(simulator: Simulator) -> NeuronEnergy:
@@ -46,17 +59,24 @@ def measured_energy(simulator: Simulator) -> NeuronEnergy:
     run = bench.run(simulator)
     stimulus = bench.file.stimuli["input"]
     assert isinstance(stimulus, Spikes)
-    return fitted(
-        stimulus.count, *(run[name].values for name in ("spikes", "energy_core", "energy_bias", "energy_gates",
-                                                       "bias_power", "drive_per_input")),
-    )  # fmt: skip
+    sweep = bench.file.analyses["rates"].sweep["interval"]
+    intervals = [one.value for one in sweep]
+    names = ("spikes", "energy_core", "energy_bias", "energy_gates", "bias_power", "drive_per_input")
+    return fitted(stimulus.count, (min(intervals), max(intervals)), *(run[name].values for name in names))
 
 
 def fitted(
-    inputs: int, spikes: Array, core: Array, bias: Array, gates: Array, power: Array, drive: Array
+    inputs: int,
+    band: tuple[float, float],
+    spikes: Array,
+    core: Array,
+    bias: Array,
+    gates: Array,
+    power: Array,
+    drive: Array,
 ) -> NeuronEnergy:
     """From the values of a bench's runs, (runs,) each: output spikes, J per output spike of the three parts, W, and J
-    per input.
+    per input; ``band`` (s) of their intervals.
     """
     columns = np.column_stack([np.full(spikes.shape, float(inputs)), spikes])
     per_input, per_spike = np.linalg.lstsq(columns, core * spikes, rcond=None)[0]
@@ -64,5 +84,5 @@ def fitted(
     whole = core + bias + gates
     return NeuronEnergy(
         float(np.mean(power)), float(per_input + np.mean(drive)), float(per_spike), float(off.max()),
-        (float(whole.min()), float(whole.max())),
+        (float(whole.min()), float(whole.max())), band,
     )  # fmt: skip
