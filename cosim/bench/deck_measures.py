@@ -159,7 +159,7 @@ class DeckMeasures:
         self.table[name] = {"kind": "meas", "card": card, "analysis": plan, "unit": shown}
 
     def _unknown(self, card: str) -> str:
-        """The first name of a level, place or window that is no parameter: with it ngspice refuses the whole deck."""
+        """The first name in a level, place or window that is not a parameter: ngspice refuses the whole deck for it."""
         for value in re.findall(r"=\s*(\{[^{}]*\}|'[^']*'|\S+)", card.lower()):
             if _VECTOR.search(value):
                 continue

@@ -79,7 +79,7 @@ class StatementParser:
         return Statement("unread", start, cursor.last.end, name=" ".join(assigned))
 
     def ranged(self) -> list[tuple[Expr, Expr]] | None:
-        """The ranges of an array, empty where they are not read; None where there are none."""
+        """The ranges of an array, empty where they cannot be read; None for a single variable."""
         cursor = self.cursor
         if not cursor.at("["):
             return None

@@ -1,7 +1,7 @@
 """Which variables are the time of the last step: those that are set to the time at each step, and in no step left out.
 
 One that is set to the time in some cases only (``if (V(p, n) > 0.5) t0 = $abstime;``) is the instant at which something
-happened, and is no clock.
+happened, not a clock.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class NotHeld(Exception):
 
 
 def conditions(model: Model, module: Module, flow: Flow) -> tuple[list[Edit], dict[int, str]]:
-    """The events of ``module`` as conditions, all or none of them; else for each line of one why it is none."""
+    """The events of ``module`` as conditions, all or none; else why, by the line of each that cannot be one."""
     edits, left = [], dict[int, str]()
     for statement in _events(module):
         if all(s.kind in ("call", "block", "empty") for child in statement.body for s in child.walk()):

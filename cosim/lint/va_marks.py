@@ -1,4 +1,4 @@
-"""What in a module's variables is no state: flags of the start, constants that are set there, integrals as such."""
+"""Which of a module's variables do not hold a state: flags of the start, constants set there, integrals."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class Distortion(PointMeasure):
 
 class Response(PointMeasure):
     """Of a small-signal response: its bandwidth, and where its magnitude is 1 (both Hz); 180 degrees and the phase
-    there (degrees); what lacks to a gain of 1 where the phase is -180 degrees (dB).
+    there (degrees); how far the gain is below 1 where the phase is -180 degrees (dB).
 
     A bandwidth ends where the magnitude has fallen by ``drop``. A gain that is level and inverted at the lowest
     frequency is turned round before its phase counts, as that of a loop from its inverting input.
