@@ -131,7 +131,7 @@ def load_images(name: str) -> ImageSet:
 
 
 def _own_images(path: Path) -> ImageSet:
-    found = read_npz(path, kind="image set")
+    found = read_npz(path, kind="set of images")
     if absent := [name for name in ("train_x", "train_y", "test_x", "test_y") if name not in found]:
         raise InputError(
             f"the image set lacks {', '.join(absent)}", where=Where(path), remedy=f"it has {', '.join(found)}"
@@ -140,7 +140,7 @@ def _own_images(path: Path) -> ImageSet:
     for name in ("train_x", "test_x"):
         x = found[name]
         side = x.shape[2] if x.ndim == 3 else round(math.sqrt(x.shape[1])) if x.ndim == 2 else 0
-        if not side or x.dtype.kind not in "uif" or (x.ndim == 2 and side**2 != x.shape[1]):
+        if not side or not x.size or x.dtype.kind not in "uif" or (x.ndim == 2 and side**2 != x.shape[1]):
             raise InputError(
                 f"{name} holds {x.dtype} of shape {x.shape}",
                 where=Where(path),
@@ -152,7 +152,15 @@ def _own_images(path: Path) -> ImageSet:
         raise InputError(f"images have {sides[0]} columns to train on and {sides[1]} to test on", where=Where(path))
     # Small kinds of whole numbers would be refused by what counts with them.
     labels = {n: y.astype(np.int64) if (y := found[n]).dtype.kind in "ui" else y for n in ("train_y", "test_y")}
-    return ImageSet(path.stem, images["train_x"], labels["train_y"], images["test_x"], labels["test_y"], sides[0])
+    made = ImageSet(path.stem, images["train_x"], labels["train_y"], images["test_x"], labels["test_y"], sides[0])
+    if absent := sorted(set(range(made.classes)) - set(made.train_y.tolist())):
+        raise InputError(
+            f"the classes go from 0 to {made.classes - 1}, and no image of train_x is of class "
+            f"{', '.join(map(str, absent))}",
+            where=Where(path),
+            remedy="number the classes without gaps, and show each of them to train on",
+        )
+    return made
 
 
 @dataclass(frozen=True)

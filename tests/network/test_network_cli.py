@@ -4,6 +4,7 @@ import json
 import re
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,3 +228,28 @@ def test_the_listing_runs_from_the_shell(tmp_path: Path, capsys: pytest.CaptureF
     assert main([*words, "--backend", "numpy", "-o", str(tmp_path / "out")]) == 0
     assert "early" in capsys.readouterr().out
     assert (tmp_path / "out" / "weights_early.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train_x": np.zeros((0, 8, 8)), "train_y": np.zeros(0, int)}, "train_x holds float64 of shape (0, 8, 8)"),
+        ({"test_x": np.zeros((0, 64)), "test_y": np.zeros(0, int)}, "test_x holds float64 of shape (0, 64)"),
+        ({"test_x": np.zeros((6, 8, 7))}, "images have 8 columns to train on and 7 to test on"),
+        ({"test_x": np.zeros((6, 7, 8))}, "64 pixels to train on and 56 to test on"),
+        ({"train_y": np.arange(8)}, "has 9 images to train on and labels of shape (8,)"),
+        ({"train_y": 2 * (np.arange(9) % 2)}, "from 0 to 2, and no image of train_x is of class 1; number"),
+        ({"test_y": np.arange(6)}, "from 0 to 5, and no image of train_x is of class 3, 4, 5; number"),
+        ({"test_y": np.arange(6) - 1}, "the labels to test on mine are not whole numbers from 0"),
+    ],
+)
+def test_images_of_one_s_own_that_do_not_fit(
+    changes: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = {"train_x": np.zeros((9, 8, 8)), "train_y": np.arange(9) % 3}
+    images |= {"test_x": np.zeros((6, 8, 8)), "test_y": np.arange(6) % 3}
+    np.savez(tmp_path / "mine.npz", **(images | changes))
+    assert main([*QUICK, "--data", str(tmp_path / "mine.npz"), "-o", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr().err
+    assert says in shown
+    assert shown.count("\n") == 1
