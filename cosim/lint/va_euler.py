@@ -20,7 +20,7 @@ from cosim.lint.va_path import EulerState
 from cosim.lint.va_reading import ModuleReading
 from cosim.lint.va_rules import Model
 from cosim.lint.va_slope import NotEuler
-from cosim.lint.va_state import Flow, constant, is_initial
+from cosim.lint.va_state import Flow, constant, is_initial, sources
 from cosim.lint.va_walk import Walk, plain
 
 FAST = "1e-12"  # s, for a state that is set at once: our choice
@@ -81,6 +81,8 @@ def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
         given = [*flow.initial.get(name, []), *(s for s in walk.starts if s.target == name)]
         edits += [_removed(module, statement) for statement in given if plain(model, statement)]
     if not (states or lags) or len(states) < len(set(candidates.values())) or (lags and left):
+        return Rewrite([], [], left)
+    if any(sources(module, {name}) & (walk.clocks | walk.steps) for name in left):  # what it is integrated by would go
         return Rewrite([], [], left)
     if not all(plain(model, block) for block in main):
         return Rewrite([], [], left | {state.name: "it is integrated in a macro" for state in states})

@@ -90,6 +90,18 @@ CASES = {
               "x = x + 1e5*h*V(p, n)*($abstime - last);\nlast = $abstime;\nI(p, n) <+ V(p, n)*(1 + tanh(x))*h/1k;"),
         1e-5, "x is the voltage of an internal node",
     ),
+    "a gap in metres, beside a power of it in units of 1 nm, with a limiter and a temperature that lags": Case(
+        model("parameter real low = 2e-10, high = 17e-10, tau = 2e-8;\nreal gap, rate, temp, last;\n"
+              "analog function real limited;\ninput u, a, b;\nreal u, a, b;\nreal sharp = 10;\n"
+              "if (u > b) limited = b; else if (u < a) limited = a; else limited = u;\nendfunction",
+              "@(initial_step) begin gap = 12e-10; temp = 300; end\n"
+              "rate = -0.005*exp(-3000/temp)*sinh((16 - 0.8*pow(gap/1e-9, 3))*V(p, n)/2);\n"
+              "gap = limited(gap + rate*($abstime - last), low, high);\n"
+              "I(p, n) <+ 1e-3*exp(-gap/2.5e-10)*sinh(V(p, n)/0.5);\n"
+              "temp = (temp + ($abstime - last)*(3e13*abs(V(p, n)*I(p, n)) + 300/tau))/(1 + ($abstime - last)/tau);\n"
+              "last = $abstime;"),
+        2e-6, "gap is the voltage of an internal node",
+    ),
     "a time step in a parameter, which is said": Case(
         model("parameter real dt = 1n;\nparameter real h = 5;\nreal x;",
               "x = x + 1e5*h*V(p, n)*dt;\nI(p, n) <+ V(p, n)*(1 + tanh(x))*h/1k;"),
