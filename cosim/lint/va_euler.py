@@ -189,27 +189,10 @@ def _start(model: Model, module: Module, flow: Flow, walk: Walk, state: EulerSta
     state.initial = text[value.start : value.end]
 
 
-def _guards(module: Module, statement: Statement) -> list[Statement]:
-    """The statements that stand around ``statement``, from the outside."""
-
-    def search(within: Statement, above: list[Statement]) -> list[Statement] | None:
-        if within is statement:
-            return above
-        for child in (*within.body, *within.other):
-            if (found := search(child, [*above, within])) is not None:
-                return found
-        return None
-
-    for block, _ in module.analogs:
-        if (found := search(block, [])) is not None:
-            return found
-    return []
-
-
 def _removed(module: Module, statement: Statement) -> Edit:
     """An edit that removes ``statement``, with the guard around it if nothing else is in it."""
     target = statement
-    for guard in reversed(_guards(module, statement)):
+    for guard in reversed(module.around(statement)):
         rest = [s for s in guard.body if s is not target and s.kind != "empty"]
         if rest or guard.other or (guard.kind == "block" and guard in [block for block, _ in module.analogs]):
             break

@@ -14,7 +14,7 @@ from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Simulator
 from cosim.language.expressions import Unreadable
 from cosim.language.netlist import logical_lines
-from cosim.lint import drive, equivalence, va_rules
+from cosim.lint import drive, equivalence, lint, va_rules
 from cosim.lint.lint import fix_file
 from cosim.lint.lt_reading import Subcircuit
 from cosim.lint.va_behavioural import subcircuit
@@ -102,6 +102,13 @@ CASES = {
               "last = $abstime;"),
         2e-6, "gap is the voltage of an internal node",
     ),
+    "what a timer changes at each tick, by two branches, as a recurrence": Case(
+        model("parameter real A = 0.3, a = 1e-4;\nreal c = A, heat, dc;\nreal dt = 2e-9;",
+              "@(timer(1e-9, 2e-9, 1e-12)) begin\nheat = 0.5*heat + 0.1*c;\nif (V(p, n) > 0) begin\n"
+              "dc = dt*1e5*V(p, n)*(1 - c)*(1 + heat);\nc = c + dc;\nend else begin\ndc = a*c*V(p, n);\nc = c + dc;\n"
+              "end\nif (c > 1) c = 1;\nend\nI(p, n) <+ 1e-3*c*V(p, n);"),
+        2e-5, "what @(timer) changes at each tick goes there within its period 2e-9",
+    ),
     "a time step in a parameter, which is said": Case(
         model("parameter real dt = 1n;\nparameter real h = 5;\nreal x;",
               "x = x + 1e5*h*V(p, n)*dt;\nI(p, n) <+ V(p, n)*(1 + tanh(x))*h/1k;"),
@@ -125,6 +132,7 @@ def test_the_repair_is_what_was_written(
     case = CASES[name]
     monkeypatch.setattr(drive, "PERIODS", (case.period,))
     monkeypatch.setattr(drive, "AMPLITUDES", (1.0,))
+    monkeypatch.setattr(lint, "TICKS", 1e4)  # for 1e5: a tenth of the time
     monkeypatch.setattr(equivalence, "_READ_STEPS", (5600, 22400))
     file = tmp_path / "m.va"
     file.write_text(case.text)
