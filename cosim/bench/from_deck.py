@@ -16,6 +16,7 @@ from typing import Any
 
 from cosim.bench.deck_measures import NAME, DeckMeasures, LeftError, number
 from cosim.errors import InputError, NetlistRefused
+from cosim.language.dialect import temperatures
 from cosim.language.hazards import REMEDIES, refuse_language
 from cosim.language.instances import assigned
 from cosim.language.lt_meas import Circuit
@@ -112,6 +113,7 @@ class _Reader:
     def read(self) -> FromDeck:
         depth = 0
         measures = []
+        self._notes += temperatures(self._lines)
         for line in self._lines:
             refuse_language(line)
             depth += line.card in (".subckt", ".macro")
