@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 
 from cosim.language.lt_syntax import HSPICE_TEMP, TEMP, untold_temperatures
 from cosim.language.netlist import Line, Netlist
+from cosim.language.numbers import MIL
 
 _MIDDLE = re.compile(r"(?<![\w.{])(\d+)(meg|[tgkmunpf])(\d+)(?!\w)", re.IGNORECASE)
+_BRACES = re.compile(r"\{[^{}]*\}|'[^']*'")
 _VALUED = "rRcClLvViI"
 _IC = re.compile(r"\bic\s*=\s*([^\s]+)", re.IGNORECASE)
 _SET = re.compile(r"v\s*\(\s*([^\s(),]+)\s*\)\s*=", re.IGNORECASE)
@@ -22,7 +24,7 @@ _UIC = re.compile(r"\buic\s*$", re.IGNORECASE)
 
 def notes(netlist: Netlist) -> tuple[str, ...]:
     """Sentences on numbers and initial conditions that ngspice reads differently from what their writer meant."""
-    return (*_middles(netlist), *_conditions(netlist))
+    return (*_middles(netlist), *_mils(netlist), *_conditions(netlist))
 
 
 def temperatures(lines: Sequence[Line]) -> tuple[str, ...]:
@@ -42,6 +44,17 @@ def _middles(netlist: Netlist) -> Iterator[str]:
             for match in _MIDDLE.finditer(rest[0] if rest else ""):
                 number, suffix, behind = match.groups()
                 yield f"{line.where}: {match[0]} is {number}{suffix} in ngspice; write {number}.{behind}{suffix}"
+
+
+def _mils(netlist: Netlist) -> Iterator[str]:
+    for line in netlist.lines:
+        text = line.text.lower()
+        if "mil" not in text or line.card in (".model", ".meas", ".measure"):
+            continue
+        whole = line.card in (".param", ".params", ".subckt", ".macro") or text[0] == "x"
+        for part in [text] if whole else _BRACES.findall(text):
+            for match in MIL.finditer(part):
+                yield f"{line.where}: {match[0]} of a parameter is milli in ngspice; write {match[1]}*25.4e-6 for mils"
 
 
 def _conditions(netlist: Netlist) -> Iterator[str]:
