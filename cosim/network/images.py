@@ -153,10 +153,10 @@ def _own_images(path: Path) -> ImageSet:
     # Small kinds of whole numbers would be refused by what counts with them.
     labels = {n: y.astype(np.int64) if (y := found[n]).dtype.kind in "ui" else y for n in ("train_y", "test_y")}
     made = ImageSet(path.stem, images["train_x"], labels["train_y"], images["test_x"], labels["test_y"], sides[0])
-    if absent := sorted(set(range(made.classes)) - set(made.train_y.tolist())):
+    if unseen := sorted(set(range(made.classes)) - set(made.train_y.tolist())):
         raise InputError(
             f"the classes go from 0 to {made.classes - 1}, and no image of train_x is of class "
-            f"{', '.join(map(str, absent))}",
+            f"{', '.join(map(str, unseen))}",
             where=Where(path),
             remedy="number the classes without gaps, and show each of them to train on",
         )

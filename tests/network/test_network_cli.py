@@ -246,7 +246,7 @@ def test_the_listing_runs_from_the_shell(tmp_path: Path, capsys: pytest.CaptureF
 def test_images_of_one_s_own_that_do_not_fit(
     changes: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = {"train_x": np.zeros((9, 8, 8)), "train_y": np.arange(9) % 3}
+    images: dict[str, Any] = {"train_x": np.zeros((9, 8, 8)), "train_y": np.arange(9) % 3}
     images |= {"test_x": np.zeros((6, 8, 8)), "test_y": np.arange(6) % 3}
     np.savez(tmp_path / "mine.npz", **(images | changes))
     assert main([*QUICK, "--data", str(tmp_path / "mine.npz"), "-o", str(tmp_path / "out")]) == 2
