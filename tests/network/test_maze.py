@@ -242,6 +242,29 @@ def test_the_optimum_and_its_interval() -> None:
     ]  # fmt: skip
     loose = optimum(rng.integers(20, 200, (4, 20)), gammas, np.random.default_rng(1))
     assert loose["interval"][0] < loose["interval"][1]
+    assert loose["unsuccessful"] == 0.0
+
+
+def test_resamples_without_a_success_say_nothing() -> None:
+    """Two of ten runs succeed, at one γ: a resample misses both in 0.8 ** 10 of the cases, and the others agree."""
+    runs = np.full((3, 10), 60)
+    runs[1, :2] = 20
+    found = optimum(runs, (0.2, 0.6, 1.0), np.random.default_rng(1), most=60)
+    assert found["interval"] == [0.6, 0.6]
+    assert found["unsuccessful"] == pytest.approx(0.8**10, abs=0.02)
+    entry = {**found, "size": 3, "variability": 0.0}
+    (line,) = told({"optima": [entry], "variability_costs": [], "missed": 0}, 60)
+    assert "(95 % of resamples 0.6 to 0.6, but for the 1" in line
+    assert optimum(runs[:1], (0.2,), np.random.default_rng(1), most=60)["interval"] is None
+
+
+def test_fewer_episodes_than_the_benchmark_takes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["network", "run", "maze", "--episodes", "0", "-o", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr().err
+    assert "5 successes in a row do not fit into 0 episodes" in shown
+    assert shown.count("\n") == 1
 
 
 def test_nothing_is_measured_on_the_runs_that_chose_it() -> None:
