@@ -107,6 +107,8 @@ class DeckMeasures:
             entry = {"kind": "integrated-noise", "of": _of(rest[0], kind), **_window(rest[1:]), "analysis": plan}
             return {name: {**entry, "unit": _noise_unit(rest[0], self._analyses[plan])}}
         if op in _REDUCED and rest:
+            if kind in ("ac", "dc") and (len(rest) > 1 or op[:3] in ("rms", "int")):
+                raise _ForeignError("where points lie far apart ngspice's sums over them are other numbers")
             unit = "1" if op.startswith("integ") else _unit(rest[0])
             entry = {"kind": _REDUCED[op], "of": _of(rest[0], kind), **self._inside(plan, _window(rest[1:]))}
             return {name: {**entry, "analysis": plan, "unit": unit}}

@@ -16,12 +16,13 @@ from typing import Any
 
 from cosim.bench.deck_measures import NAME, DeckMeasures, LeftError, number
 from cosim.errors import InputError, NetlistRefused
+from cosim.language.dialect import temperatures
 from cosim.language.hazards import REMEDIES, refuse_language
 from cosim.language.instances import assigned
 from cosim.language.lt_meas import Circuit
 from cosim.language.lt_syntax import assignments
 from cosim.language.netlist import Line, logical_lines, read_text, source_text, translate
-from cosim.language.numbers import spice_number
+from cosim.language.numbers import in_parameter, spice_number
 
 SUFFIXES = (".cir", ".sp", ".spice", ".net", ".ckt", ".spi")
 _ANALYSES = (".tran", ".dc", ".ac", ".op", ".noise", ".tf", ".sens", ".pz")
@@ -112,6 +113,7 @@ class _Reader:
     def read(self) -> FromDeck:
         depth = 0
         measures = []
+        self._notes += temperatures(self._lines)
         for line in self._lines:
             refuse_language(line)
             depth += line.card in (".subckt", ".macro")
@@ -197,7 +199,12 @@ class _Reader:
         rest = []
         for pair in pairs:
             name, given = pair.key, line.text[pair.start : pair.end]
-            value, cards = spice_number(given), self._again.get(name.lower(), [])
+            value, cards = spice_number(in_parameter(given)), self._again.get(name.lower(), [])
+            if value is not None and value != spice_number(given):
+                self._left(
+                    f"line {line.where.line}: {name}={given} is {value:g}, as in ngspice, which reads mil as milli in "
+                    f".param; 25.4e-6 is a mil, as an element's value alone"
+                )
             if value is not None and len(cards) > 1:
                 value = None
                 places = " and ".join(dict.fromkeys(str(card.where) for card in cards))

@@ -88,7 +88,7 @@ def of_ngspice(
         if how is Outcome.REFUSED and (mistakes := diagnose(prepared.circuit)):
             reason = str(mistakes[0])
     if how is Outcome.CONVERGED:
-        named, found = waveforms.label(plots), meas.values(texts, prepared.measures)
+        named, found = waveforms.label(plots), meas.values(prepared.circuit, texts)
         missing = meas.reasons(prepared.circuit, prepared.text.split("\n"), texts, found) if prepared.measures else {}
         if prepared.fourier:
             transients = [name for name, plot in named.items() if plot.kind == "tran"]

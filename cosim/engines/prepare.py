@@ -199,6 +199,8 @@ def _prepare(deck: Deck, drop: frozenset[str]) -> Prepared:
     meas.check_autostop(read, deck.options)
     lasting = not options <= hazards.PASSING_OPTIONS
     notes = (*left_out(read, bench=deck.bench), *suffixes.notes(read), *dialect.notes(read))
+    if not (deck.bench or "temp" in deck.options):
+        notes += dialect.temperatures(read.own_lines())
     data = hazards.data_files(read)
     return Prepared(
         text, places, read, analyses, tuple(osdi), measures, lasting, data, random, drawn, noise, asked, notes

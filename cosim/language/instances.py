@@ -22,7 +22,7 @@ from cosim.devices.base import DeviceModel
 from cosim.devices.registry import device as find_device
 from cosim.errors import NetlistError
 from cosim.language.netlist import Line, Netlist
-from cosim.language.numbers import spice_number
+from cosim.language.numbers import in_parameter, spice_number
 
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)\s*=(?!=)\s*(\{[^{}]*\}|'[^']*'|\"[^\"]*\"|[^\s{}'\"]+)")
 _NAME = re.compile(r"[A-Za-z_]\w*\Z")
@@ -76,7 +76,7 @@ def check_instances(netlist: Netlist, devices: Mapping[str, str]) -> None:
         for instance, called, line, texts in part.calls:
             if called not in leading:
                 continue
-            given = {name: _value(text, scope, frozenset()) for name, text in texts.items()}
+            given = {name: _value(in_parameter(text), scope, frozenset()) for name, text in texts.items()}
             here = f"{path}{instance}"
             if called in models:
                 _require_inside(models[called], called, given, here, line)
@@ -123,7 +123,7 @@ def _inside(part: _Circuit, given: Mapping[str, _Value | None], whole: _Scope) -
         if name in given:
             return given[name]
         if name in part.assigned:
-            return None if name in above else _value(part.assigned[name], scope, above | {name})
+            return None if name in above else _value(in_parameter(part.assigned[name]), scope, above | {name})
         return whole(name, frozenset())
 
     return scope
@@ -149,7 +149,7 @@ def _whole(parts: Mapping[str, _Circuit]) -> _Scope:
         text = parts[""].assigned.get(name)
         if text is None or name in above:
             return None
-        found = _value(text, whole, above | {name})
+        found = _value(in_parameter(text), whole, above | {name})
         return None if found is None else _Value(found.number, found.of | {name})
 
     return whole

@@ -152,11 +152,38 @@ _HSPICE = re.compile(
     r"\.(hdl|alter|data)\b|\.(tran|dc|ac)\s.*\bsweep\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!|[eg]\w*\s.*\b(cur|vol)\s*=",
     re.IGNORECASE,
 )
+_HSPICE_BEGINS = frozenset(".eEgG")  # the other lines can hold gnd! alone
 
 
 def is_hspice(lines: Sequence[Line]) -> bool:
     """Whether a netlist is written for HSPICE: by its options, its name of ground, and ``cur=`` and ``vol=``."""
-    return any(_HSPICE.match(line.text) for line in lines)
+    return any(map(_of_hspice, lines))
+
+
+def _of_hspice(line: Line) -> bool:
+    if line.text[0] not in _HSPICE_BEGINS and "!" not in line.text:
+        return False
+    return _HSPICE.match(line.text) is not None
+
+
+HSPICE_TEMP = 25.0  # degrees Celsius, of the circuit and of its models, where a deck of HSPICE says no other
+
+
+def untold_temperatures(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The cards that would give a deck the temperatures at which HSPICE runs it and ngspice does not; empty for a deck
+    that says its own, that asks for those of SPICE (``.option spice``), or that is not HSPICE's.
+
+    Where ``tnom`` alone is given, it is the circuit's as well.
+    """
+    options = " ".join(line.text for line in lines if line.card.startswith(".opt")).lower()
+    words = set(re.findall(r"[a-z]\w*", options))
+    told = "temp" in words or any(line.card == ".temp" for line in lines)
+    if "spice" in words or (told and "tnom" in words) or not is_hspice(lines):
+        return ()
+    reference = re.search(r"\btnom\s*=\s*(\{[^}]*\}|'[^']*'|\S+)", options)
+    temperature = f".temp {reference[1] if reference else f'{HSPICE_TEMP:g}'}"
+    cards = [] if told else [temperature]
+    return (*cards, *([] if "tnom" in words else [f".options tnom={HSPICE_TEMP:g}"]))
 
 
 def dialect(*, caret_is_power: bool, hspice: bool = False) -> Dialect:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from cosim.errors import NetlistError
 from cosim.language.hazards import options_of
 from cosim.language.netlist import Line, Netlist
+from cosim.language.numbers import spice_number
 
 CARDS = (".meas", ".measure")
 _VALUE = re.compile(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNORECASE)
-_NUMBER = r"([+-]?\d[\d.]*(?:e[+-]?\d+)?)"
+_NUMBER = r"([+-]?(?:nan|\d[\d.]*(?:e[+-]?\d+)?))"
 _WINDOW = re.compile(rf"\bfrom=\s*{_NUMBER}\s+to=\s*{_NUMBER}", re.IGNORECASE)
+_ENDS = re.compile(r"\b(from|to)\s*=\s*([^\s=]+)")
 _FAILED = re.compile(r"\.meas(?:ure)?\s+\S+\s+(\S+).*failed!?$", re.IGNORECASE)
 _ADDRESSED = re.compile(r"^error:\s*(?:measure\s+\S+\s+(?:failed:\s*)?(?:\S+\([^)]*\)\s*:\s*)?)?", re.IGNORECASE)
 _ROW = re.compile(r"new internal line no\. (\d+)", re.IGNORECASE)
@@ -52,21 +55,60 @@ def check_autostop(netlist: Netlist, options: Mapping[str, float | str]) -> None
         )  # fmt: skip
 
 
-def values(texts: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+def values(netlist: Netlist, texts: Sequence[str]) -> dict[str, float]:
     """The values as ngspice prints them; a measure that failed, or has an empty window, is absent."""
     found: dict[str, float] = {}
+    empty = _empty_windows(netlist, texts)
+    wanted = names(netlist)
     for text in texts:
         match = _VALUE.match(text.strip())
-        if match and match[1].lower() in wanted and not _empty(text):
+        if match and match[1].lower() in wanted and match[1].lower() not in empty:
             found[match[1].lower()] = float(match[2])
     return found
 
 
-def _empty(text: str) -> str:
-    """Why a measure's window is empty, for which ngspice gives 0: it begins after the end of the run."""
-    match = _WINDOW.search(text)
-    low, high = (float(match[1]), float(match[2])) if match is not None else (0.0, 0.0)
-    return f"its window from {low:g} to {high:g} is empty" if low > high else ""
+def _empty_windows(netlist: Netlist, texts: Sequence[str]) -> dict[str, str]:
+    """Why a measure's window is empty, for which ngspice gives 0: it misses the run, or holds no point of it."""
+    spans = _spans(netlist)
+    falling = {kind for kind, (first, last) in spans.items() if first > last}
+    found: dict[str, str] = {}
+    kinds: dict[str, str] = {}
+    for _, words in _cards(netlist):
+        kind, name = words[1].lower(), words[2].lower()
+        kinds[name] = kind
+        given = dict(_ENDS.findall(" ".join(words[3:]).lower()))
+        if kind not in spans or not given or not {"from", "to"} >= given.keys():
+            continue
+        low, high = sorted(spans[kind])
+        start, stop = (spice_number(given.get(key, repr(end))) for key, end in (("from", low), ("to", high)))
+        if start is not None and stop is not None and start > high:
+            found[name] = f"its window from {start:g} to {stop:g} is empty: the .{kind} ends at {high:g}"
+        elif start is not None and stop is not None and stop < low:
+            found[name] = f"its window from {start:g} to {stop:g} is empty: the .{kind} begins at {low:g}"
+    for text in texts:
+        value, window = _VALUE.match(text.strip()), _WINDOW.search(text)
+        if value is None or window is None or value[1].lower() in found:
+            continue
+        start, stop = float(window[1]), float(window[2])
+        if math.isnan(start):
+            found[value[1].lower()] = "ngspice finds no point in its window"
+        elif start > stop and kinds.get(value[1].lower()) not in falling:
+            found[value[1].lower()] = f"its window from {start:g} to {stop:g} is empty"
+    return found
+
+
+def _spans(netlist: Netlist) -> dict[str, tuple[float, float]]:
+    """Where the only transient and the only sweep of one source begin and end, of those that are numbers."""
+    found: dict[str, tuple[float, float]] = {}
+    analyses = netlist.analyses()
+    for kind, at in (("tran", (3, 2)), ("dc", (2, 3))):
+        cards = [analysis.line.text.split() for analysis in analyses if analysis.kind == kind]
+        if len(cards) != 1 or len(cards[0]) < 3 or (kind == "dc" and len(cards[0]) != 5):
+            continue
+        first, last = (spice_number(cards[0][k]) if len(cards[0]) > k and cards[0][k] != "uic" else 0.0 for k in at)
+        if first is not None and last is not None:
+            found[kind] = (first, last)
+    return found
 
 
 def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Mapping[str, float]) -> dict[str, str]:
@@ -75,7 +117,7 @@ def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Ma
     ``rows`` are those of the deck that ngspice ran, by which its messages on expressions count.
     """
     lines = [text.strip() for text in texts if text.strip()]
-    said: dict[str, str] = {}
+    said: dict[str, str] = _empty_windows(netlist, texts)
     for index, text in enumerate(lines):
         if failed := _FAILED.match(text):
             above = lines[index - 1] if index else ""
@@ -86,8 +128,6 @@ def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Ma
             words = rows[number - 1].split() if 0 < number <= len(rows) else []
             if len(words) > 2 and words[0].lower() in CARDS and _AFTERMATH not in reason.lower():
                 said.setdefault(words[2].lower(), reason.rstrip("}"))
-        elif (window := _empty(text)) and (value := _VALUE.match(text)):
-            said.setdefault(value[1].lower(), window)
     kinds = {analysis.kind for analysis in netlist.analyses()}
     found = {}
     for _, words in _cards(netlist):

@@ -93,6 +93,13 @@ class Netlist:
         """The dot-cards with one of ``names`` (``".tran"``)."""
         return (line for line in self.lines if line.text.startswith(".") and line.card in names)
 
+    def own_lines(self) -> tuple[Line, ...]:
+        """The lines of the user's own files: the source, and what lies in its folder."""
+        folder = self.source.resolve().parent if self.source is not None else None
+        files = {line.where.file for line in self.lines}
+        own = {file for file in files if file is None or (folder and Path(file).resolve().is_relative_to(folder))}
+        return tuple(line for line in self.lines if line.where.file in own)
+
     def analyses(self) -> tuple[Analysis, ...]:
         """The analysis cards in the order of the text."""
         found: list[Analysis] = []

@@ -21,3 +21,13 @@ def spice_number(text: str) -> float | None:
     if suffix.startswith("mil"):
         return float(match[1]) * 25.4e-6
     return float(match[1]) * _SCALE.get(suffix[:1], 1.0)
+
+
+MIL = re.compile(r"(?<![\w.])((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)mil", re.IGNORECASE)
+
+
+def in_parameter(text: str) -> str:
+    """``text`` of a parameter or of braces as ngspice reads it: there ``1mil`` is ``1m``, 25.4e-6 as an element's value
+    alone.
+    """
+    return MIL.sub(r"\1m", text) if "il" in text.lower() else text

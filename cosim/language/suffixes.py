@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cosim.language.netlist import Line, Netlist
 from cosim.language.numbers import spice_number
@@ -82,8 +81,5 @@ def _expected(line: Line, at: int) -> str:
 
 def notes(netlist: Netlist) -> tuple[str, ...]:
     """Sentences on the traps in the user's own files; a kit from elsewhere is taken at its word."""
-    folder = netlist.source.resolve().parent if netlist.source is not None else None
-    files = {line.where.file for line in netlist.lines}
-    own = {file for file in files if file is None or (folder and Path(file).resolve().is_relative_to(folder))}
-    found = traps([line for line in netlist.lines if line.where.file in own])
+    found = traps(netlist.own_lines())
     return tuple(f"{trap.line.where}: {trap.says}; {trap.remedy}" for trap in found)

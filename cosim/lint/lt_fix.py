@@ -44,6 +44,7 @@ from cosim.lint.lt_rules import (
     may_be_negative,
     names,
     one_number,
+    temperature_cards,
 )
 
 INTEGRAL = 1e-9  # farads per unit of an integral: as the project's own state nodes
@@ -289,7 +290,14 @@ def fix(lines: Sequence[Line], text: str, *, caret: str) -> Fixed:
             row = rows[index]
             if row is not None and row.lstrip().startswith("+"):
                 rows[index] = None
-    return Fixed("\n".join(row for row in rows if row is not None), tuple(writer.done), tuple(writer.left))
+    written = [row for row in rows if row is not None]
+    if cards := temperature_cards(kept):
+        ends = (k for k in reversed(range(len(written))) if written[k].strip().lower() == ".end")
+        behind = (k for k in reversed(range(len(written))) if written[k].strip())
+        place = next(ends, next(behind, -1) + 1)
+        written[place:place] = cards
+        writer.done[f"{' and '.join(cards)} are written: HSPICE's temperatures, where a deck says no other"] = None
+    return Fixed("\n".join(written), tuple(writer.done), tuple(writer.left))
 
 
 def _first_run(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:

@@ -20,6 +20,7 @@ from cosim.language.lt_syntax import (
     parse_expression,
     segments,
     unclosed,
+    untold_temperatures,
 )
 from cosim.language.netlist import Line
 
@@ -84,6 +85,8 @@ RULES = {
         Rule("unmeasured", E, "{}", "take it out, or measure it in a bench"),
         Rule("stop", E, ".tran with one number is LTspice's: its end", "write .tran STEP STOP"),
         Rule("tran", E, ".tran with a time step of 0 is refused by ngspice", "give a time step"),
+        Rule("temperature", W, "HSPICE's temperatures are 25 degC where none are given, ngspice's 27: {} would say so",
+             "write it, or .temp 27 where that is meant"),
         Rule("unread", Severity.UNVERIFIED, "{}: it was not checked", "check it by hand"),
     )
 }  # fmt: skip
@@ -198,6 +201,9 @@ def check(lines: Sequence[Line], text: str, file: Path) -> list[Finding]:
     held = {m[1].lower() for line in lines if line.card == ".ic" for m in re.finditer(r"[vV]\(([^(),]*)\)", line.text)}
     uic = any(line.card == ".tran" and line.text.lower().split()[-1] == "uic" for line in lines)
     found = [place(spot, rows) for line in lines for spot in _line(line, own, held, uic=uic)]
+    if cards := temperature_cards(lines):
+        first = next(line for line in lines if line.card in _RUNS)
+        found.append(place(Spot("temperature", first, 0, " and ".join(cards)), rows))
     unique = {(f.rule, f.line, f.column, f.message): f for f in found}
     return sorted(unique.values(), key=lambda f: (f.line, f.column))
 
@@ -264,6 +270,14 @@ def _line(line: Line, own: Names, held: set[str], *, uic: bool) -> Iterator[Spot
         for match in re.finditer(r"(?<![\w.{])\d+[A-Za-z]+\d+(?!\w)", text):
             if middle_number(match[0]) and match.start() >= len(text.split()[0]):
                 yield Spot("number", line, match.start(), match[0])
+
+
+_RUNS = frozenset({".tran", ".ac", ".dc", ".op", ".noise", ".tf"})
+
+
+def temperature_cards(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The cards of HSPICE's temperatures that a circuit lacks; a library takes those of its decks."""
+    return untold_temperatures(lines) if any(line.card in _RUNS for line in lines) else ()
 
 
 def one_number(text: str) -> bool:

@@ -194,7 +194,7 @@ REASONS = {
     "slow trig v(a) val=0.5 rise=1 targ v(b) val=5 rise=1": "out of interval",
     "sum param='top*2+'": "Expression err: top*2+",
     "name param='topp*2'": "Undefined parameter [topp]",
-    "gone avg v(b) from=150n to=160n": "its window from 1.5e-07 to 1e-07 is empty",
+    "gone avg v(b) from=150n to=160n": "its window from 1.5e-07 to 1.6e-07 is empty: the .tran ends at 1e-07",
 }
 
 
@@ -622,3 +622,65 @@ def test_what_a_block_would_lose_is_named(
     path.write_text(BLOCK.format(commands=commands))
     assert main(["run", "--translate", str(path)]) == 2
     assert said in capsys.readouterr().err
+
+
+MIL = """mils
+.param x=1mil
+V1 a 0 1
+R1 a b {x}
+R2 b 0 1mil
+R3 b 0 {2*1mil}
+.tran 1u 10u
+.meas tran vb avg v(b)
+.end
+"""
+
+
+def test_a_mil_of_a_parameter_is_a_milli_as_in_ngspice(simulator: Simulator, tmp_path: Path) -> None:
+    (deck := tmp_path / "deck.cir").write_text(MIL)
+    below = 1 / (1 / 25.4e-6 + 1 / 2e-3)
+    plain = simulator.run(Deck(MIL, source=deck))
+    assert plain.require().measures["vb"] == pytest.approx(below / (1e-3 + below), rel=1e-5)
+    told = [note for note in plain.notes if "of a parameter is milli in ngspice" in note]
+    assert len(told) == 2
+    bench = Testbench.load(deck)
+    assert bench.file.parameters["x"].value == 1e-3
+    assert "x=1mil is 0.001, as in ngspice" in bench.left[0]
+    assert bench.run(simulator)["vb"].values == pytest.approx([plain.measures["vb"]], rel=1e-5)
+
+
+FALLING = {
+    "dc y integ v(b) from=0 to=1": -0.25, "dc y integ v(b)": 0.0, "dc y avg v(b) from=0 to=1": 0.25,
+    "dc y max v(b) to=0.5": 0.2, "dc y integ v(b) from=2 to=3": "its window from 2 to 3 is empty: the .dc ends at 1",
+    "dc y max v(b) from=2 to=3": "its window from 2 to 3 is empty: the .dc ends at 1",
+    "dc y avg v(b) to=-2": "its window from -1 to -2 is empty: the .dc begins at -1",
+    "dc y integ v(b) to=0.5": "ngspice finds no point in its window",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("card", FALLING)
+def test_windows_of_falling_sweeps(card: str, simulator: Simulator) -> None:
+    """The values are those that ngspice -b prints."""
+    deck = f"falling\nV1 a 0 0\nR1 a b 1k\nR2 b 0 1k\n.dc V1 1 -1 -0.1\n.meas {card}\n.end\n"
+    done = simulator.run(Deck(deck))
+    right = FALLING[card]
+    if isinstance(right, str):
+        assert done.missing == {"y": right}
+    else:
+        assert done.measures["y"] == pytest.approx(right, abs=1e-12)
+
+
+def test_sums_over_points_that_lie_far_apart_are_those_of_ngspice(simulator: Simulator, tmp_path: Path) -> None:
+    """As ngspice -b prints them."""
+    right = {
+        "y1 avg vm(b) from=100 to=1k": 3.95502e-1, "y2 avg vm(b) from=95 to=1050": 3.45527e-1,
+        "y3 rms vm(b) from=100": 1.27270e-1, "y4 integ vm(b) from=95 to=1050": 3.22938e2,
+        "y5 max vm(b) from=95 to=1050": 8.46733e-1, "y6 avg vm(b)": 7.73078e-2, "y7 avg v(b) from=100 to=1k": 1.88198e-1,
+    }  # fmt: skip
+    (deck := tmp_path / "deck.cir").write_text(
+        "an RC\nV1 a 0 ac 1\nR1 a b 1k\nC1 b 0 1u\n.ac dec 10 1 10k\n"
+        + "".join(f".meas ac {card}\n" for card in right) + ".end\n"
+    )  # fmt: skip
+    done = Testbench.load(deck).run(simulator)
+    for card, value in right.items():
+        assert done[card.split()[0]].values == pytest.approx([value], rel=3e-6), card

@@ -182,7 +182,8 @@ def test_a_source_of_no_voltage_is_a_branch_where_its_current_is_asked_for(
 
 
 FUNCTIONS = """functions
-.option post
+.option post tnom=25
+.temp 25
 .param f(x)='x*2' g(a,b)={a*b+1} r0='f(500)' k=3
 .param h(x)='f(x)+1'
 V1 in 0 1
@@ -210,3 +211,53 @@ def test_functions_beside_parameters_on_one_card(simulator: Simulator, tmp_path:
     bench = Testbench.load(deck)
     assert bench.run(simulator)["vo"].values == wanted
     assert bench.with_(parameters={"k": 0.0}).run(simulator)["vo"].values == pytest.approx(101.0 / 1101.0)
+
+
+def test_a_block_that_drives_its_output_is_not_compared_but_run(simulator: Simulator, tmp_path: Path) -> None:
+    netlist, module_ = tmp_path / "b.net", tmp_path / "b.va"
+    netlist.write_text(
+        "R1 in out 4k7\nC1 out 0 1u IC=0.5\nX1 out b buf\nV1 in 0 1\n.subckt buf a b\n"
+        "E1 b 0 value={2*limit(V(a),0,1)}\n.ends\n.tran 1m\n"
+    )
+    module_.write_text(
+        '`include "disciplines.vams"\nmodule buf(a, b);\ninout a, b;\nelectrical a, b;\nreal x, told;\nanalog begin\n'
+        "x = x + 1e6*(V(a) - x)*($abstime - told);\ntold = $abstime;\nV(b) <+ x + 0*V(b);\nend\nendmodule\n"
+    )
+    for file, runs in ((netlist, ("subcircuit 'buf'", "the circuit")), (module_, ())):
+        repair = fix_file(file, simulator)
+        assert repair.offered, repair.to_dict()
+        assert "against ground" in repair.equivalence.unverified[0]
+        assert repair.equivalence.rest == runs
+
+
+DIODE = "* a diode\n.option post\n{cards}I1 0 d 1m\nD1 d 0 dm\n.model dm d is=1e-14\n.op\n.end\n"
+TEMPERATURES = {
+    "none": ("", [".temp 25", ".options tnom=25"]),
+    "the circuit's": (".temp 85\n", [".options tnom=25"]),
+    "the models'": (".option tnom=30\n", [".temp 30"]),
+    "both": (".option temp=27 tnom=27\n", []),
+    "those of SPICE": (".option spice\n", []),
+}
+
+
+@pytest.mark.parametrize("case", TEMPERATURES)
+def test_temperatures_of_hspice_are_written_where_a_deck_has_none(case: str, tmp_path: Path) -> None:
+    cards, added = TEMPERATURES[case]
+    (file := tmp_path / "d.sp").write_text(DIODE.format(cards=cards))
+    told = [finding.message for finding in lint_file(file).findings if finding.rule == "temperature"]
+    assert len(told) == bool(added)
+    rows = fix_file(file, None).fixed.text.splitlines()
+    assert rows == [*file.read_text().splitlines()[:-1], *added, ".end"]
+
+
+def test_a_deck_of_hspice_says_that_it_runs_at_the_temperature_of_ngspice(simulator: Simulator, tmp_path: Path) -> None:
+    text = DIODE.format(cards="")
+    as_it_is = simulator.run(Deck(text))
+    assert float(as_it_is.require()["op"]["v(d)"]) == pytest.approx(0.65512, abs=1e-5)
+    assert [note for note in as_it_is.notes if "25 degC" in note and ".temp 25" in note]
+    (file := tmp_path / "d.sp").write_text(text)
+    repaired = simulator.run(Deck(fix_file(file, None).fixed.text))
+    thermal = 1.380649e-23 * 298.15 / 1.602176634e-19
+    assert float(repaired.require()["op"]["v(d)"]) == pytest.approx(thermal * np.log(1e11), rel=1e-5)
+    assert not [note for note in repaired.notes if "degC" in note]
+    assert not [note for note in simulator.run(Deck(text.replace(".option post\n", ""))).notes if "degC" in note]

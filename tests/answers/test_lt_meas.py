@@ -154,11 +154,12 @@ def test_the_first_run_of_hspice_is_kept(simulator: Simulator, tmp_path: Path) -
     found = lt_fix.fix(lines, HSPICE, caret="")
     assert found.text.splitlines()[1:] == [
         ".option post", ".param vdd=1.8 r=agauss(1k,10,3)", "V1 a 0 'vdd'", "R1 a b 'r'", "R2 b 0 1k",
-        ".tran 10p 20n", ".measure tran v find v(b) at=10n", ".end",
+        ".tran 10p 20n", ".measure tran v find v(b) at=10n", ".temp 25", ".options tnom=25", ".end",
     ]  # fmt: skip
     assert found.done == (
         ".alter and .data are removed: write their changes as corners of a bench, or as a plan",
         "'sweep vdd 1 3 1' is removed: 'cosim new bench --from' the deck makes a sweep of it",
+        ".temp 25 and .options tnom=25 are written: HSPICE's temperatures, where a deck says no other",
     )
     assert simulator.run(Deck(found.text)).require().measures["v"] == pytest.approx(0.9)
     deck = tmp_path / "deck.sp"

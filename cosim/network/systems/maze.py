@@ -159,8 +159,9 @@ class MazeSystem(System):
 
     @property
     def tested(self) -> tuple[float, float]:
-        """The numbers of pulses for which the devices' map is tested."""
-        return self.cells.map.inputs["pulses"].range
+        """The numbers of pulses for which the surrogate is certified, or else the devices' map is tested."""
+        certificate = self.cells.certificate
+        return self.cells.map.inputs["pulses"].range if certificate is None else certificate.domain.inputs["pulses"]
 
     def drawn(self, size: int, streams: Streams, run: int) -> Grid:
         """The grid of a run."""
@@ -205,9 +206,10 @@ class MazeSystem(System):
         for seed in seeds:
             out += [f"seed {seed.seed:<6} {line}" for line in told(seed.values, self.settings.episodes)]
             if seed.values.writes_beyond:
+                known = "tested" if self.cells.certificate is None else "certified"
                 out.append(
                     f"            {seed.values.writes_beyond:.2%} of the writes are beyond the {self.tested[0]:g} to "
-                    f"{self.tested[1]:g} pulses for which the devices' map is tested: {seed.values.pulses[0]:.3g} to "
+                    f"{self.tested[1]:g} pulses for which the devices' map is {known}: {seed.values.pulses[0]:.3g} to "
                     f"{seed.values.pulses[1]:.3g}"
                 )
             rate = seed.values.steps / max(seed.seconds, 1e-9)
