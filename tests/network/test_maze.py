@@ -254,7 +254,7 @@ def test_resamples_without_a_success_say_nothing() -> None:
     assert found["unsuccessful"] == pytest.approx(0.8**10, abs=0.02)
     entry = {**found, "size": 3, "variability": 0.0}
     (line,) = told({"optima": [entry], "variability_costs": [], "missed": 0}, 60)
-    assert "(95 % of resamples 0.6 to 0.6, but for the 1" in line
+    assert f"(95 % of resamples 0.6 to 0.6, but for the {found['unsuccessful']:.1%} of them without a success)" in line
     assert optimum(runs[:1], (0.2,), np.random.default_rng(1), most=60)["interval"] is None
 
 
@@ -315,13 +315,15 @@ def test_an_error_that_is_not_known_is_said() -> None:
 
 
 def test_no_gamma_is_the_best_where_no_run_succeeds() -> None:
-    """Five successes in a row take all of five episodes: all runs count alike. The figure has numbers still."""
-    system = replace(SMALL, settings=SETTINGS.with_(episodes=5), gammas=(0.6, 0.9), variabilities=(0.0, 0.5))
+    """Five successes in a row take all of five episodes of a step: all count alike. The figure has numbers still."""
+    system = replace(
+        SMALL, settings=SETTINGS.with_(episodes=5, longest=0.1), gammas=(0.6, 0.9), variabilities=(0.0, 0.5)
+    )
     result = run_network(system)
     values = result.seeds[0].values
     assert [(entry["gamma"], entry["interval"]) for entry in values["optima"]] == [(None, None)] * 2
     assert told(values, 5) == [
-        "3 x 3: no run reached the benchmark, so no gamma is the best",
+        "3 x 3: no run reached the benchmark before its last episode, so no gamma is the best",
         "8 runs missed the benchmark within 5 episodes and count with as many: means with such runs are lower bounds",
     ]
     ax = plot_gammas(system, result.seeds[0]).axes[0]
