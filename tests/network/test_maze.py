@@ -242,6 +242,29 @@ def test_the_optimum_and_its_interval() -> None:
     ]  # fmt: skip
     loose = optimum(rng.integers(20, 200, (4, 20)), gammas, np.random.default_rng(1))
     assert loose["interval"][0] < loose["interval"][1]
+    assert loose["unsuccessful"] == 0.0
+
+
+def test_resamples_without_a_success_say_nothing() -> None:
+    """Two of ten runs succeed, at one γ: a resample misses both in 0.8 ** 10 of the cases, and the others agree."""
+    runs = np.full((3, 10), 60)
+    runs[1, :2] = 20
+    found = optimum(runs, (0.2, 0.6, 1.0), np.random.default_rng(1), most=60)
+    assert found["interval"] == [0.6, 0.6]
+    assert found["unsuccessful"] == pytest.approx(0.8**10, abs=0.02)
+    entry = {**found, "size": 3, "variability": 0.0}
+    (line,) = told({"optima": [entry], "variability_costs": [], "missed": 0}, 60)
+    assert f"(95 % of resamples 0.6 to 0.6, but for the {found['unsuccessful']:.1%} of them without a success)" in line
+    assert optimum(runs[:1], (0.2,), np.random.default_rng(1), most=60)["interval"] is None
+
+
+def test_fewer_episodes_than_the_benchmark_takes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["network", "run", "maze", "--episodes", "0", "-o", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr().err
+    assert "5 successes in a row do not fit into 0 episodes" in shown
+    assert shown.count("\n") == 1
 
 
 def test_nothing_is_measured_on_the_runs_that_chose_it() -> None:
@@ -292,13 +315,15 @@ def test_an_error_that_is_not_known_is_said() -> None:
 
 
 def test_no_gamma_is_the_best_where_no_run_succeeds() -> None:
-    """Five successes in a row take all of five episodes: all runs count alike. The figure has numbers still."""
-    system = replace(SMALL, settings=SETTINGS.with_(episodes=5), gammas=(0.6, 0.9), variabilities=(0.0, 0.5))
+    """Five successes in a row take all of five episodes of a step: all count alike. The figure has numbers still."""
+    system = replace(
+        SMALL, settings=SETTINGS.with_(episodes=5, longest=0.1), gammas=(0.6, 0.9), variabilities=(0.0, 0.5)
+    )
     result = run_network(system)
     values = result.seeds[0].values
     assert [(entry["gamma"], entry["interval"]) for entry in values["optima"]] == [(None, None)] * 2
     assert told(values, 5) == [
-        "3 x 3: no run reached the benchmark, so no gamma is the best",
+        "3 x 3: no run reached the benchmark before its last episode, so no gamma is the best",
         "8 runs missed the benchmark within 5 episodes and count with as many: means with such runs are lower bounds",
     ]
     ax = plot_gammas(system, result.seeds[0]).axes[0]

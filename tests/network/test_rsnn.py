@@ -119,8 +119,10 @@ def test_what_cannot_be() -> None:
         SMALL.with_(optimiser="lbfgs")
     with pytest.raises(UnknownName, match="feedback"):
         SMALL.with_(feedback="none")
-    with pytest.raises(InputError, match="at least one neuron"):
-        SMALL.with_(hidden=0)
+    with pytest.raises(InputError, match="hidden is -3, and a network needs at least one neuron"):
+        SMALL.with_(hidden=-3)
+    with pytest.raises(InputError, match="rate is 0; give a number above zero"):
+        SMALL.with_(rate=0.0)
     with pytest.raises(InputError, match="nothing to learn"):
         RsnnSystem(SMALL, Speech("empty", ("a",), (), ()), epochs=1)
     assert PRESETS["source"].tau == 200.0

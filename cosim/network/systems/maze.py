@@ -235,13 +235,14 @@ def told(values: Mapping[str, Any], episodes: int) -> list[str]:
         if entry["variability"] != min(e["variability"] for e in values["optima"]):
             continue
         if entry["gamma"] is None:
-            out.append(f"{entry['size']} x {entry['size']}: no run reached the benchmark, so no gamma is the best")
+            out.append(
+                f"{entry['size']} x {entry['size']}: no run reached the benchmark before its last episode, so no gamma "
+                "is the best"
+            )
             continue
-        interval = "no interval: no resample holds a success"
-        if entry["interval"] is not None:
-            low, high = entry["interval"]
-            interval = f"95 % of resamples {low:g} to {high:g}"
-        if entry["unsuccessful"] and entry["interval"] is not None:
+        low, high = entry["interval"]
+        interval = f"95 % of resamples {low:g} to {high:g}"
+        if entry["unsuccessful"]:
             interval += f", but for the {entry['unsuccessful']:.1%} of them without a success"
         out.append(
             f"{entry['size']} x {entry['size']}: fewest episodes, {entry['episodes']:.1f}, at gamma {entry['gamma']:g} "
@@ -314,8 +315,8 @@ class MazeRuns:
             arrays[f"reached_{size}"] = self._cube(EPISODES, size, self.reached)
             for k, v in enumerate(system.variabilities):
                 best = optimum(cube[k], system.gammas, rng, most=system.settings.episodes)
-                if not np.any(arrays[f"reached_{size}"][k]):  # all ran to the last episode: their order says nothing
-                    best |= {"gamma": None, "interval": None, "ends": []}
+                if best["interval"] is None:  # all ran to the last episode: their order says nothing
+                    best |= {"gamma": None, "ends": []}
                 optima.append({"size": size, "variability": v, **best})
             for k, v in enumerate(system.variabilities[1:], start=1):
                 more = _mean(chosen_apart(cube[0], cube[k] - cube[0]))

@@ -84,8 +84,8 @@ class MazeSettings:
             raise InputError(f"chi of the maze is {self.chi}", remedy="give a number in 0..1")
         if not self.begin_spread <= self.begin <= 1.0 - self.begin_spread:
             raise InputError("the devices have to begin within 0..1", remedy="give begin ± begin_spread within it")
-        if self.episodes < 1 or self.enough < 1:
-            raise InputError("a run needs at least one episode, and one success", remedy="give both as 1 or more")
+        if self.enough < 1:
+            raise InputError(f"{self.enough} successes in a row are no benchmark", remedy="give 1 or more")
         if self.episodes < self.enough:
             raise InputError(
                 f"{self.enough} successes in a row do not fit into {self.episodes} "
