@@ -675,7 +675,8 @@ def test_sums_over_points_that_lie_far_apart_are_those_of_ngspice(simulator: Sim
     right = {
         "y1 avg vm(b) from=100 to=1k": 3.95502e-1, "y2 avg vm(b) from=95 to=1050": 3.45527e-1,
         "y3 rms vm(b) from=100": 1.27270e-1, "y4 integ vm(b) from=95 to=1050": 3.22938e2,
-        "y5 max vm(b) from=95 to=1050": 8.46733e-1, "y6 avg vm(b)": 7.73078e-2, "y7 avg v(b) from=100 to=1k": 1.88198e-1,
+        "y5 max vm(b) from=95 to=1050": 8.46733e-1, "y6 avg vm(b)": 7.73078e-2,
+        "y7 avg v(b) from=100 to=1k": 1.88198e-1,
     }  # fmt: skip
     (deck := tmp_path / "deck.cir").write_text(
         "an RC\nV1 a 0 ac 1\nR1 a b 1k\nC1 b 0 1u\n.ac dec 10 1 10k\n"
