@@ -26,6 +26,8 @@ PREFIXES: Mapping[str, float] = {
     "": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3,
     "k": 1e3, "K": 1e3, "M": 1e6, "meg": 1e6, "Meg": 1e6, "MEG": 1e6, "G": 1e9, "T": 1e12,
 }  # fmt: skip
+# Exact by the definition of the SI (J/K, C, J s); scipy.constants has the same, and takes 14 MB to import.
+BOLTZMANN, CHARGE, PLANCK = 1.380649e-23, 1.602176634e-19, 6.62607015e-34
 # Base dimensions: V, A, s, K, m. Everything that a memristive circuit states follows from these five.
 _UNITS: Mapping[str, tuple[float, dict[str, int]]] = {
     "V": (1.0, {"V": 1}), "A": (1.0, {"A": 1}), "s": (1.0, {"s": 1}), "K": (1.0, {"K": 1}), "m": (1.0, {"m": 1}),
@@ -34,7 +36,7 @@ _UNITS: Mapping[str, tuple[float, dict[str, int]]] = {
     "C": (1.0, {"A": 1, "s": 1}), "J": (1.0, {"V": 1, "A": 1, "s": 1}), "W": (1.0, {"V": 1, "A": 1}),
     "H": (1.0, {"V": 1, "s": 1, "A": -1}), "Wb": (1.0, {"V": 1, "s": 1}), "Hz": (1.0, {"s": -1}),
     "min": (60.0, {"s": 1}), "h": (3600.0, {"s": 1}), "%": (0.01, {}), "1": (1.0, {}), "": (1.0, {}),
-    "eV": (1.602176634e-19, {"V": 1, "A": 1, "s": 1}),
+    "eV": (CHARGE, {"V": 1, "A": 1, "s": 1}),
 }  # fmt: skip
 # Dimensions that have a name, and their units: what a message says and what `si_unit` takes first.
 _NAMED: Mapping[str, str] = {

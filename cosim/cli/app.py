@@ -2,7 +2,7 @@
 
 A verb is a module of this package with ``register(app)``; only the module of the verb that was asked for is imported,
 so ``cosim --help`` stays fast. Exit codes: 0 done, 1 a simulation, fit or check failed, 2 bad input or usage,
-3 an engine is missing, 70 a bug of cosim, 130 interrupted.
+3 an engine is missing, 4 a check could not see all that it is asked of, 70 a bug of cosim, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def run_maze(
         str, typer.Option(help="Temperature coefficients (1/K) of the second map; 'none' leaves it out.")
     ] = "",
     runs: Annotated[int, typer.Option(help="Runs of each point of a map.")] = 20,
-    episodes: Annotated[int, typer.Option(help="After so many a run has missed the benchmark.")] = 0,
+    episodes: Annotated[int, typer.Option(help="After so many a run has missed the benchmark.")] = 1000,
     best: Annotated[str, typer.Option(help="Reward of the cheese per grid length.", show_default=False)] = "",
     worst: Annotated[str, typer.Option(help="Penalty of a trap per grid length.", show_default=False)] = "",
     step: Annotated[str, typer.Option(help="Penalty of a step.", show_default=False)] = "",
@@ -64,7 +64,7 @@ def run_maze(
         given = {"best": best, "worst": worst, "step": step}
         rewards = replace(usual.rewards, **{name: units.parse(text, "1") for name, text in given.items() if text})
         settings = usual.with_(
-            rewards=rewards, levels=levels, parameters=parameters, episodes=episodes or usual.episodes,
+            rewards=rewards, levels=levels, parameters=parameters, episodes=episodes,
             traps=units.parse(traps, "1") if traps else usual.traps,
         )  # fmt: skip
         system = MazeSystem(

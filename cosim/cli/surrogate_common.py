@@ -39,6 +39,7 @@ AGAINST = (
     "ngspice; integration: the device's own equations by scipy, which need no simulator; or a bench (a shipped one's "
     "name, or FILE.toml) that declares a map with the fields of the device's."
 )
+UNSEEN = 4  # exit code of a check whose events did not see all that is certified
 Stored = Annotated[Path, typer.Argument(help="A surrogate (.npz).")]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON instead of text.")]
 Drawing = Annotated[
@@ -46,15 +47,25 @@ Drawing = Annotated[
 ]
 
 
-def verdict(surrogate: Surrogate, *, indent: str = "", missed: tuple[str, ...] = ()) -> None:
-    """Print whether it passes, and where alone; ``missed`` is what else fails."""
+def verdict(
+    surrogate: Surrogate, *, indent: str = "", missed: tuple[str, ...] = (), unseen: tuple[str, ...] = ()
+) -> None:
+    """Print whether it passes, and where alone; ``missed`` is what else fails, ``unseen`` what a check cannot tell."""
     assert surrogate.certificate is not None
     if broken := (*surrogate.certificate.broken, *missed):
         print(f"{indent}fails: {'; '.join(broken)}")
+    elif unseen:
+        print(f"{indent}not verified: {'; '.join(unseen)}; give more --pulses")
     elif partly := surrogate.uncovered():
         print(f"{indent}passes where it was tested: {'; '.join(partly)}")
     else:
         print(f"{indent}passes")
+
+
+def ended(*, failed: bool, unseen: tuple[str, ...]) -> None:
+    """End a check with exit code 1 where it ``failed``, else with `UNSEEN` where fresh events left something out."""
+    if failed or unseen:
+        raise typer.Exit(1 if failed else UNSEEN)
 
 
 def shown(surrogate: Surrogate, held: HeldOutEvents, figure: Path | None, *, indent: str = "") -> None:
@@ -93,17 +104,32 @@ def drawn(surrogate: Surrogate, held: HeldOutEvents, figure: Path) -> None:
     save(overview(held, title=title), figure)
 
 
-def narrower(certified: Domain, fresh: Domain) -> Iterator[str]:
-    """What fresh events did not see of the ``certified`` states."""
-    for name, ends in certified.states.items():
-        (low, high), seen = ends, fresh.states[name]
-        room = 1e-9 * (high - low)
+def narrower(certified: Domain, fresh: Domain) -> tuple[str, ...]:
+    """What fresh events did not see of what is ``certified``, as sentences.
+
+    Parts of a state's range are tenths of it, of which each is seen or not. Inputs that are drawn at random never come
+    as near to the ends as others did: less than a tenth of a range counts as nothing there.
+    """
+    from cosim.surrogate.density import LOGARITHMIC
+    from cosim.surrogate.trains import TENTHS
+
+    found = []
+    for name, ends in {**certified.inputs, **certified.states}.items():
+        (low, high), seen = ends, {**fresh.inputs, **fresh.states}[name]
+        if name in certified.states:
+            room = (1e-9 * (high - low),) * 2
+        elif low > 0.0 and high > LOGARITHMIC * low:
+            part = (high / low) ** (1.0 / TENTHS)
+            room = (low * (part - 1.0), high * (1.0 - 1.0 / part))
+        else:
+            room = ((high - low) / TENTHS,) * 2
         if (
-            seen[0] > low + room
-            or seen[1] < high - room
+            seen[0] > low + room[0]
+            or seen[1] < high - room[1]
             or set(fresh.gaps.get(name, ())) - set(certified.gaps.get(name, ()))
         ):
-            yield f"narrower    certified is {certified.shown(name)}; of it these events saw {fresh.shown(name)}"
+            found.append(f"certified is {certified.shown(name)}, and of it these events saw {fresh.shown(name)}")
+    return tuple(found)
 
 
 def before(surrogate: Surrogate) -> None:

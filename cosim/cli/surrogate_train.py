@@ -50,7 +50,8 @@ LEARN = (
 USUAL_BUDGET, USUAL_MOST = "5 min", 1024
 BUDGET = (
     "How long --against may work on samples and certificate, e.g. '5 min'; samples are collected until then. Of BENCH: "
-    f"how long it is sampled, {USUAL_BUDGET} by default, without what its certificate takes."
+    f"how long it is sampled, {USUAL_BUDGET} by default, without what its certificate takes; that "
+    "of a neuron or a filter states the sum."
 )
 KEEP = (
     "Add the samples that were collected to this file (.npz), for --samples. Of BENCH: keep them as they come, and the "

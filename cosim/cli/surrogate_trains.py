@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cosim.cli.surrogate_common import before, certificate_lines, coverage, narrower, verdict
+from cosim.cli.surrogate_common import before, certificate_lines, coverage, ended, narrower, verdict
 
 if TYPE_CHECKING:
     from cosim.bench.testbench import Testbench
@@ -182,10 +182,12 @@ def check_on_trains(
         )  # fmt: skip
     fresh, after = again.surrogate.certificate, kind.after(again)
     missed = () if old is None else broken_intervals(old.bands, after)
+    failed, unseen = bool(fresh.broken or missed), () if old is None else narrower(old.domain, fresh.domain)
     if as_json:
         facts = {
-            "passed": not (fresh.broken or missed),
+            "passed": not (failed or unseen),
             "missed_intervals": missed,
+            "not_verified": unseen,
             "certificate": None if old is None else old.to_dict(),
             "check": fresh.to_dict(),
             "coverage": {} if old is None else {b.events: b.covered(after.get(b.events, {})) for b in old.bands},
@@ -198,11 +200,10 @@ def check_on_trains(
     else:
         before(stored)
         _shown(kind, again, figure, indent="  ")
-        for line in () if old is None else (*narrower(old.domain, fresh.domain), *coverage(old, after)):
+        for line in () if old is None else coverage(old, after):
             print("  " + line)
-        verdict(again.surrogate, indent="  ", missed=missed)
-    if fresh.broken or missed:
-        raise typer.Exit(1)
+        verdict(again.surrogate, indent="  ", missed=missed, unseen=unseen)
+    ended(failed=failed, unseen=unseen)
 
 
 def _shown(kind: Kind, made: Any, figure: Path | None, *, indent: str = "") -> Certificate:

@@ -305,7 +305,8 @@ def _mnist_check(file: str) -> Check:
 
 
 def _present(local: str, check: Check) -> tuple[str, Path] | None:
-    for place, folder in (("COSIM_DATA", data_folder()), ("cache", cache_folder())):
+    for place, of in (("COSIM_DATA", data_folder), ("cache", cache_folder)):  # which costs an import of 5 MB
+        folder = of()
         if folder is not None and (folder / local).is_file() and check(folder / local):
             return place, folder / local
     return None

@@ -22,10 +22,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.constants import Boltzmann, e
 
 from cosim.devices.base import Operand, Param, State, TwoTerminal, Values
 from cosim.devices.limits import within
+from cosim.units import BOLTZMANN, CHARGE
 
 SOURCE = "IEEE EDL 33, 1405 (2012); IEEE TED 63, 1884 (2016)"
 NANOMETRE = 1e-9
@@ -90,7 +90,7 @@ class FilamentReram(TwoTerminal):
         gamma = p.gamma_0 - p.beta * relative * relative * relative
         above = gamma * np.abs(v) / p.t_ox - p.f_min
         moved = np.minimum(np.maximum(above / (FIELD_RAMP * np.maximum(p.f_min, 1.0)), 0.0), 1.0)
-        thermal = (Boltzmann / e) * self.temperature(v, x, p)  # kT/q in V
+        thermal = (BOLTZMANN / CHARGE) * self.temperature(v, x, p)  # kT/q in V
         hop = np.sinh(_limited(moved * gamma * (p.a_0 / p.t_ox) * v / thermal))
         closing = p.vel_0 * np.exp(-p.e_a / thermal) * hop
         return {"x": within(closing / (p.g_max - p.g_min), x.x)}

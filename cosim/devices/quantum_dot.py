@@ -54,12 +54,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.constants import Boltzmann, e, h
 
 from cosim.devices.base import Inner, Operand, Param, State, TwoTerminal, Values
 from cosim.devices.limits import within
 from cosim.devices.pairs import Knots, PulsePair, beyond, pair_maps
 from cosim.errors import InputError, SimulationError
+from cosim.units import BOLTZMANN, CHARGE, PLANCK
 
 if TYPE_CHECKING:
     from cosim.devices.maps import Closed, EventMap
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 SOURCE = "J. Appl. Phys. 120, 134503 (2016)"
 T_MEASURED = 4.2  # K: the conductances belong to this temperature
-R_QUANTUM = h / e**2  # Ohm: one subband of one spin, as in the source's Eq. 2
+R_QUANTUM = PLANCK / CHARGE**2  # Ohm: one subband of one spin, as in the source's Eq. 2
 EXPONENT_LIMIT = 80.0
 ITERATIONS = 100
 TINY = 1e-300  # V: below it a relative tolerance underflows
@@ -174,7 +174,7 @@ class QuantumDotMemristor(TwoTerminal):
     def exponent(self, u: Operand, x: Values, p: Values) -> Operand:
         """(E − µ)/kT at a wire voltage ``u`` (V), clipped."""
         raised = self.exponent_high(p) + x.q * self.full_charge(p)
-        cold = raised + p.eta * u * (e / (Boltzmann * T_MEASURED))
+        cold = raised + p.eta * u * (CHARGE / (BOLTZMANN * T_MEASURED))
         return np.minimum(np.maximum(cold * (T_MEASURED / p.temperature), -EXPONENT_LIMIT), EXPONENT_LIMIT)
 
     def wire_conductance(self, u: Operand, x: Values, p: Values) -> Operand:
@@ -183,7 +183,7 @@ class QuantumDotMemristor(TwoTerminal):
 
     def finite_current(self, u: Operand, x: Values, p: Values) -> tuple[Operand, Operand, Operand]:
         """Eq. 1 at ``u`` (V) over the wire: its current (A), and the occupation of E in either reservoir."""
-        thermal = p.temperature * (Boltzmann / e)
+        thermal = p.temperature * (BOLTZMANN / CHARGE)
         raised = (self.exponent_high(p) + x.q * self.full_charge(p)) * (T_MEASURED / p.temperature)
         half, middle = 0.5 * u / thermal, -(raised + p.eta * u / thermal)
         upper, lower = middle + half, middle - half
@@ -207,7 +207,7 @@ class QuantumDotMemristor(TwoTerminal):
             return x.u
         v = np.asarray(v, dtype=float)
         low, high = np.minimum(v, 0.0), np.maximum(v, 0.0)
-        slope_of_exponent = p.eta * (e / (Boltzmann * p.temperature))
+        slope_of_exponent = p.eta * (CHARGE / (BOLTZMANN * p.temperature))
         u = v / (1.0 + p.r_series * self.wire_conductance(0.0, x, p))
         change = np.abs(v)
         for _ in range(ITERATIONS):

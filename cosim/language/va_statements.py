@@ -311,16 +311,18 @@ class StatementParser:
 
     def _event(self, start: int) -> Statement:
         cursor = self.cursor
-        names, args = [], tuple[Expr, ...]()
+        events: list[Expr] = []
         cursor.expect("(")
         while not cursor.at(")"):
             name = cursor.name()
-            names.append(name.text)
             if cursor.at("("):
                 cursor.index -= 1
-                args += self.expressions.parse(cursor).args
+                events.append(self.expressions.parse(cursor))
+            else:
+                events.append(Expr("name", name.start, name.end, name.text))
             if not cursor.accept("or", ","):
                 break
         cursor.expect(")")
         body = [self.statement()]
-        return Statement("event", start, cursor.last.end, name=" ".join(names), args=args, body=body)
+        names, args = " ".join(event.name for event in events), tuple(arg for event in events for arg in event.args)
+        return Statement("event", start, cursor.last.end, name=names, args=args, events=tuple(events), body=body)

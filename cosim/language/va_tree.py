@@ -13,9 +13,10 @@ class Statement:
     """A statement at ``start``..``end``.
 
     ``kind``: assign (``target`` = ``value``; ``access`` is an array's element), contrib (``access`` <+ ``value``), if
-    (``value``; ``body``, ``other``), block (``body``), event (``name`` with ``args``; ``body``), loop (``value``;
-    ``body``), repeat (``value`` times ``body``), case (``value``; a label in ``args`` for each of ``body``; several
-    are the arguments of a call "labels"), call (``value``), empty, unread (``name``: what is assigned in it).
+    (``value``; ``body``, ``other``), block (``body``), event (``name`` with ``args``; ``body``; ``events`` are those
+    that 'or' joins), loop (``value``; ``body``), repeat (``value`` times ``body``), case (``value``; a label in
+    ``args`` for each of ``body``; several are the arguments of a call "labels"), call (``value``), empty, unread
+    (``name``: what is assigned in it).
     """
 
     kind: str
@@ -26,6 +27,7 @@ class Statement:
     access: Expr | None = None
     name: str = ""
     args: tuple[Expr, ...] = ()
+    events: tuple[Expr, ...] = ()
     body: list[Statement] = field(default_factory=list)
     other: list[Statement] = field(default_factory=list)
 
@@ -46,6 +48,7 @@ class Statement:
         self.value = None if self.value is None else renamed(self.value)
         self.access = None if self.access is None else renamed(self.access)
         self.args = tuple(renamed(arg) for arg in self.args)
+        self.events = tuple(renamed(event) for event in self.events)
 
     def expressions(self) -> Iterator[Expr]:
         """The expressions of this statement alone."""
@@ -155,6 +158,10 @@ class Module:
         for statement, _ in self.analogs:
             yield from statement.walk()
 
+    def around(self, statement: Statement) -> list[Statement]:
+        """The statements that stand around ``statement``, from the outside."""
+        return [s for s in self.statements() if s is not statement and any(one is statement for one in s.walk())]
+
     def expressions(self) -> Iterator[Expr]:
         """Every expression of the declarations, the analog blocks and the functions."""
         functions = [entry for function in self.functions.values() for entry in function.locals]
@@ -165,6 +172,22 @@ class Module:
         for body in bodies:
             for statement in body.walk():
                 yield from statement.expressions()
+
+    @property
+    def terminals(self) -> tuple[str, ...]:
+        """The ports but those that only show a value: to which a potential is contributed, and nothing else."""
+        shown: set[str] = set()
+        used: set[str] = set()
+        for statement in self.statements():
+            access = statement.access if statement.kind == "contrib" else None
+            if access is not None and access.name != "I" and len(access.args) == 1 and not access.args[0].args:
+                shown.add(access.args[0].name)
+            elif access is not None:
+                used |= {name for arg in access.args for name in (arg.name, *self.branches.get(arg.name, ()))}
+        for expr in self.expressions():
+            for node in expr.walk():
+                used |= {arg.name for arg in node.args} if node.op == "call" else set()
+        return tuple(port.text for port in self.ports if port.text not in shown - used)
 
     @property
     def integers(self) -> frozenset[str]:

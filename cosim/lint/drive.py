@@ -5,8 +5,8 @@ ngspice, and a subcircuit is read, over periods from 1 ns to 100 s, at 1 V and, 
 amplitudes up to 10 V; the shortest period that moves every state by a tenth of its range is taken: further, a state
 that is driven hard into its bounds keeps a memory of the last digits of its way there. Where no such drive moves all
 states, drives of one sign are tried (under the other a model may run away, or wind an integral up), and then those
-under which a state jumps from one step to the next: whether that can be compared is for the reading to show. These
-limits are our choice.
+under which a state jumps from one step to the next: whether that can be compared is for the reading to show. Where the
+model does not run under any of them, drives of one sign that keep away from 0 V are tried. These limits are our choice.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ _RESOLVED = 0.2  # of a state's way in one step: beyond it an explicit integrati
 class Drive:
     """Volts over time, two periods of a sine and two pulses: ``amplitude`` V, ``period`` s.
 
-    ``steps`` are those of a simulator in a period, at least; ``sign``: 1 or -1 for voltages of that sign only.
+    ``steps`` are those of a simulator in a period, at least; ``sign``: 1 or -1 for voltages of that sign only;
+    ``floor`` is the part of the amplitude that these do not fall below.
     """
 
     amplitude: float
     period: float
     steps: int = 4000
     sign: int = 0
+    floor: float = 0.0
 
     def __str__(self) -> str:
         volts = f"{self.sign * self.amplitude:g} V, that sign alone" if self.sign else f"{self.amplitude:g} V"
+        volts += f" and {self.floor * self.amplitude:g} V at least" if self.floor else ""
         return f"{volts}, two periods of {self.period:g} s and two pulses"
 
     @property
@@ -67,7 +70,8 @@ class Drive:
             v += [0.0, level, level, 0.0]
         t.append(self.duration)
         v.append(0.0)
-        return np.array(t), self.sign * np.abs(v) if self.sign else np.array(v)
+        volts = self.sign * np.maximum(np.abs(v), self.floor * self.amplitude) if self.sign else np.array(v)
+        return np.array(t), volts
 
     def at(self, t: Array) -> Array:
         """Volts at ``t``."""
@@ -119,13 +123,18 @@ class _Jumps(Unreadable):
 
 @dataclass(frozen=True)
 class _Family:
-    """Drives that are tried together: of one ``sign`` or of both (0), with states that may jump."""
+    """Drives that are tried together: of one ``sign`` or of both (0), with states that may jump, away from 0 V by
+    ``floor`` of the amplitude.
+    """
 
     sign: int = 0
     jumps: bool = False
+    floor: float = 0.0
 
 
 _FAMILIES = (*(_Family(sign) for sign in (0, 1, -1)), *(_Family(sign, jumps=True) for sign in (0, 1, -1)))
+# For a model that has no value near 0 V: our choice.
+_AWAY = tuple(_Family(sign, jumps=True, floor=0.1) for sign in (1, -1))
 
 
 @dataclass
@@ -166,7 +175,9 @@ class _Search:
             except Unreadable as error:
                 self.reason, wild = error, min(wild or volts, volts)
             if probes:
-                found, moved = _best(probes, Drive(volts, DEFAULT[1], sign=family.sign), self.period)
+                found, moved = _best(
+                    probes, Drive(volts, DEFAULT[1], sign=family.sign, floor=family.floor), self.period
+                )
                 if moved > self.moved:
                     self.moved = moved
                     self.found.append(found)
@@ -183,7 +194,7 @@ class _Search:
             period = periods.pop(0)
             if not named and period not in _DECADES:
                 continue
-            drive = Drive(volts, period, _COARSE, family.sign)
+            drive = Drive(volts, period, _COARSE, family.sign, family.floor)
             t = np.linspace(0.0, drive.duration, PROBED)
             try:
                 run = self.look(drive)
@@ -212,10 +223,11 @@ def choose(look: Look, *, amplitude: float | None, period: float | None, shortes
     """
     search = _Search(look, amplitude, period, shortest)
     # A model that sets a state at once is meant to jump.
-    for family in (_Family(jumps=True), *_FAMILIES) if shortest else _FAMILIES:
-        if search.done or (family.jumps and not (search.jumped or shortest)):
-            continue
-        search.of(family)
+    for family in (*((_Family(jumps=True),) if shortest else ()), *_FAMILIES, *_AWAY):
+        reached = bool(search.found) and not search.found[-1].drive.floor
+        left_out = reached if family.floor else family.jumps and not (search.jumped or shortest)
+        if not search.done and not left_out:
+            search.of(family)
     if not search.found:
         raise search.reason
     return search.found[::-1]

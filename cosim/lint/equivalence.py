@@ -123,7 +123,11 @@ class Equivalence:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        drive = None if self.drive is None else {k: getattr(self.drive, k) for k in ("amplitude", "period", "sign")}
+        drive = (
+            None
+            if self.drive is None
+            else {k: getattr(self.drive, k) for k in ("amplitude", "period", "sign", "floor")}
+        )
         return {
             "drive": drive,
             "comparisons": [c.to_dict() for c in self.comparisons],
@@ -245,6 +249,7 @@ def compare(
             unverified.append(f"the original was not read: {reason.message}")
     if drive.sign:
         sign = "positive" if drive.sign > 0 else "negative"
+        sign += f" (from {drive.floor * drive.amplitude:g} V on)" if drive.floor else ""
         unverified.append(f"only {sign} voltages were driven: nothing is verified about the others")
     if reference is not None:
         still = dict(_still(reference, new, chosen))

@@ -22,15 +22,16 @@ from cosim.language.expressions import Expr, Unreadable
 from cosim.language.findings import Finding, Fixed, Severity, read_source
 from cosim.language.va_tokens import STANDARD_HEADERS
 from cosim.language.va_tree import Module
-from cosim.lint import va_behavioural, va_fix, va_rules
+from cosim.lint import va_behavioural, va_fix, va_rules, va_timer
 from cosim.lint.drive import Drive, ModelRun, Reader
 from cosim.lint.equivalence import Equivalence, bench_deck, compare, fails
 from cosim.lint.va_euler import FAST
-from cosim.lint.va_reading import ModuleReading, terminals
+from cosim.lint.va_reading import ModuleReading
 
 VERILOG_A = (".va", ".vams", ".verilog-a")
 _NOT_RUN = "nothing was run and compared: no simulator was given"
 SLOWER = 1e4  # than the time in which a state that is set at once goes there: a drive's period
+TICKS = 1e5  # of a timer in a drive's period: in its edges, a fiftieth of it, a tick is 0.05 % of the way
 SPICE = (".sub", ".lib", ".cir", ".sp", ".spice", ".net", ".mod", ".asc-net", ".inc", ".ckt", ".spi")
 
 
@@ -236,8 +237,8 @@ def _fix_verilog_a(given: _Given, simulator: Simulator | None, *, second: Simula
         return Repair(fixed, after, Equivalence(None, (), (_NOT_RUN,)))
     new, old = va_rules.read(fixed.text, *folders), va_rules.read(text, *folders)
     module = new.modules[0]
-    ends = terminals(module)
-    if len(ends) != 2:
+    ends = module.terminals
+    if len(ends) != 2 or _drives(module, ends):
         return Repair(fixed, after, Equivalence(None, (), (_not_two(module, ends),)))
     wired = _wired(module, ends)
     nodes = _integrals(old.modules[0]) & set(module.nets)
@@ -267,7 +268,7 @@ def _fix_verilog_a(given: _Given, simulator: Simulator | None, *, second: Simula
         changed=fixed.text != text,
         second=second,
         bounds={name: bounds for name, (_, bounds) in scales.items()},
-        shortest=SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
+        shortest=_shortest(old, new),
     )
     others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
     return Repair(fixed, after, replace(found, unverified=(*found.unverified, *others)))
@@ -284,8 +285,8 @@ def _behavioural(given: _Given, fixed: Fixed, after: Lint, simulator: Simulator 
         return Repair(fixed, after, fails(f"line {at} of the repaired model: {reason.message}"))
     result = Fixed(written, (*fixed.done, "the model is a subcircuit of B-sources", *notes), fixed.left)
     others = tuple(f"module {other.name!r} was not written" for other in new.modules[1:])
-    ends = terminals(module)
-    if simulator is None or len(ends) != 2:
+    ends = module.terminals
+    if simulator is None or len(ends) != 2 or _drives(module, ends):
         skipped = _NOT_RUN if simulator is None else _not_two(module, ends)
         return Repair(result, after, Equivalence(None, (), (skipped, *others)))
     states = _added(old, new)
@@ -305,13 +306,28 @@ def _behavioural(given: _Given, fixed: Fixed, after: Lint, simulator: Simulator 
         period=given.period,
         changed=True,
         bounds={name: bounds for name, (_, bounds) in scales.items()},
-        shortest=SLOWER * float(FAST) if _set_at_once(old, new) else 0.0,
+        shortest=_shortest(old, new),
     )
     return Repair(result, after, replace(found, unverified=(*found.unverified, *others)))
 
 
 def _not_two(module: Module, ends: tuple[str, ...]) -> str:
+    if len(ends) == 2:
+        says = f"nothing was compared: module {module.name!r} drives port {_drives(module, ends)!r} against ground"
+        return f"{says}, so that the current between its two ports does not show what it does"
     return f"nothing was compared: module {module.name!r} has {len(ends)} terminals, not two"
+
+
+def _drives(module: Module, ends: tuple[str, ...]) -> str:
+    """The port that a module of two drives against ground by the voltage of the other one; "" for a two-terminal."""
+
+    def alone(node: Expr | None) -> str:
+        call = node is not None and node.op == "call" and node.name in ("V", "I") and len(node.args) == 1
+        return node.args[0].name if call and node is not None and node.args[0].name not in module.branches else ""
+
+    driven = {alone(s.access) for s in module.statements() if s.kind == "contrib"} & set(ends)
+    read = {alone(node) for expr in module.expressions() for node in expr.walk()} & set(ends)
+    return next((port for port in sorted(driven) if read - {port} - driven), "")
 
 
 def _wired(module: Module, ends: tuple[str, ...]) -> str:
@@ -366,6 +382,11 @@ def _reader(old: va_rules.Model, scales: dict[str, float], nodes: set[str]) -> t
     return read, ""
 
 
+def _shortest(old: va_rules.Model, new: va_rules.Model) -> float:
+    """The period (s) of a drive below which the repaired model is not meant to follow."""
+    return max(SLOWER * float(FAST) if _set_at_once(old, new) else 0.0, TICKS * va_timer.longest(old))
+
+
 def _set_at_once(old: va_rules.Model, new: va_rules.Model) -> bool:
     """Whether the fix gave a state a time in which it goes to what it is set to."""
     before = {entry.name.text for entry in old.modules[0].parameters}
@@ -375,24 +396,34 @@ def _set_at_once(old: va_rules.Model, new: va_rules.Model) -> bool:
 
 
 def _scales(model: va_rules.Model, states: dict[str, str]) -> dict[str, tuple[float, tuple[float, float]]]:
-    """What a state is divided by in its node, and the bounds of what is read of it there, as the fix wrote them."""
+    """What a state is divided by in its node, and the bounds of what is read of it there, as the fix wrote them.
+
+    1, and no bounds, where one of them has no value: neither has the model then, which its reading says.
+    """
+    found = {}
+    for name in states:
+        try:
+            found[name] = _scale(model, name)
+        except Unreadable:
+            found[name] = 1.0, (-np.inf, np.inf)
+    return found
+
+
+def _scale(model: va_rules.Model, name: str) -> tuple[float, tuple[float, float]]:
     reading = ModuleReading(model, model.modules[0], 1e-9)
 
     def constant(expr: Expr) -> float:
         return reading.constant(model.source.text[expr.start : expr.end])
 
-    found = {}
-    for name in states:
-        node, scale, low, high = f"{name}_state", 1.0, -np.inf, np.inf
-        for statement in model.modules[0].statements():
-            value = statement.value
-            if statement.target != name or value is None or node not in value.names():
-                continue
-            while value.op == "call" and value.name in ("min", "max"):
-                bound = constant(value.args[1])
-                low, high = (low, bound) if value.name == "min" else (bound, high)
-                value = value.args[0]
-            scale = constant(value.args[0]) if value.op == "*" else 1.0
-            break
-        found[name] = scale, (low / scale, high / scale)
-    return found
+    scale, low, high = 1.0, -np.inf, np.inf
+    for statement in model.modules[0].statements():
+        value = statement.value
+        if statement.target != name or value is None or f"{name}_state" not in value.names():
+            continue
+        while value.op == "call" and value.name in ("min", "max"):
+            bound = constant(value.args[1])
+            low, high = (low, bound) if value.name == "min" else (bound, high)
+            value = value.args[0]
+        scale = constant(value.args[0]) if value.op == "*" else 1.0
+        break
+    return scale, (low / scale, high / scale)

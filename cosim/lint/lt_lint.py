@@ -21,10 +21,11 @@ from cosim.lint import lt_fix, lt_rules, lt_verilog
 from cosim.lint.drive import Drive, Reader
 from cosim.lint.equivalence import BODY_LINE, Equivalence, bench_deck, compare, fails
 from cosim.lint.lint import SLOWER, Lint, Repair
-from cosim.lint.lt_reading import Subcircuit
+from cosim.lint.lt_reading import GROUND, Subcircuit
 
 _REFUSED = "refused"
 _TITLED = (".cir", ".net", ".sp", ".spice", ".ckt", ".spi")  # circuits, whose first row is a title
+_OF_NODES = (".ic", ".nodeset")
 _ANALYSIS = re.compile(r"\s*\.(tran|ac|dc|op|end|noise|tf|four|meas|backanno)\b", re.IGNORECASE)
 
 
@@ -175,7 +176,10 @@ def _compare_first(
     heads = _heads(lines)
     if not heads or len(heads[0]) < 4:
         return Equivalence(None, (), ("nothing was compared: the file has no subcircuit with two terminals",))
-    name, ports = heads[0][1], tuple(word.lower() for word in heads[0][2:])
+    name, ports = heads[0][1], _ports(heads[0])
+    if len(ports) == 2 and (sources := _sources_to_ground(new, ports)):
+        says = f"nothing was compared: {sources[0]} of subcircuit {name!r} drives a port against ground, so that the "
+        return Equivalence(None, (), (f"{says}current between its two ports does not show what it does",))
     reader: Reader | None = None
     unread, states = "", dict[str, str]()
     try:
@@ -232,16 +236,34 @@ def _heads(lines: list[Line]) -> list[list[str]]:
     return found
 
 
+def _ports(head: list[str]) -> tuple[str, ...]:
+    return tuple(word.lower() for word in head[2:])
+
+
+def _sources_to_ground(lines: list[Line], ports: tuple[str, ...]) -> list[str]:
+    """The voltage sources of the first subcircuit, whose ports are given, between one of them and ground."""
+    found, depth, ended = list[str](), 0, False
+    for line in lines:
+        depth += line.card in (".subckt", ".macro")
+        words = line.text.lower().split()
+        if depth == 1 and not ended and not line.card and len(words) > 2 and words[0][0] in "veh":
+            ends = {"0" if word in GROUND else word for word in words[1:3]}
+            found += [words[0]] if "0" in ends and ends & set(ports) else []
+        if line.card in (".ends", ".eom"):
+            depth, ended = max(0, depth - 1), ended or depth == 1
+    return found
+
+
 def _library(lines: list[Line]) -> str:
     return "\n".join(line.text for line in _definitions(lines))
 
 
 def _definitions(lines: list[Line]) -> list[Line]:
-    """Subcircuits and all cards except analyses: a file without its circuit."""
+    """Subcircuits and all cards except analyses and those about nodes: a file without its circuit."""
     rows, depth = list[Line](), 0
     for line in lines:
         depth += line.card in (".subckt", ".macro")
-        if depth or (line.card and not _ANALYSIS.match(line.text)):
+        if depth or (line.card and line.card not in _OF_NODES and not _ANALYSIS.match(line.text)):
             rows.append(line)
         depth = max(0, depth - (line.card in (".ends", ".eom")))
     return rows
@@ -265,7 +287,10 @@ def _run_rest(found: Equivalence, lines: list[Line], simulator: Simulator) -> Eq
     unverified = list(found.unverified)
     decks = []
     for head in _heads(lines)[0 if found.drive is None else 1 :]:
-        body = f"{_library(lines)}\nVdrive a 0 0.1\n{_instance('X1', 'a', head[1], len(head) - 2)}"
+        used = _instance("X1", "a", head[1], len(head) - 2)
+        if len(head) == 4 and head[1] == _heads(lines)[0][1] and _sources_to_ground(lines, _ports(head)):
+            used = f"X1 one other {head[1]}\nRone a one 1\nRother other 0 1e6"  # either may be a source
+        body = f"{_library(lines)}\nVdrive a 0 0.1\n{used}"
         decks.append((f"subcircuit {head[1]!r}", f"{body}\n.op"))
     depth = 0
     own = False

@@ -31,7 +31,9 @@ def unrolled(model: Model, module: Module) -> list[Edit]:
     if not arrays:
         return []
     if module.arrays or any(entry.array for function in module.functions.values() for entry in function.locals):
-        raise NotUnrolled("nodes in a row, or an array in a function")
+        raise NotUnrolled(
+            "arrays of nodes, and those in functions, are not written out: declare each by a name of its own"
+        )
     try:
         loops = list(_loops(model, module))
         if sum(len(edit.new) for edit in loops) > _LONG:
@@ -72,20 +74,31 @@ def _written_out(model: Model, module: Module, statement: Statement) -> Edit:
     body, step = loop.body
     if not plain(model, statement) or first.value is None or loop.value is None or step.value is None:
         raise NotUnrolled("a loop is written in a macro")
-    name, turns = first.target, _turns(model, module, statement, {})
+    name, (turns, end) = first.target, _turns(model, module, statement, {})
+    if any(s.target == name for s in body.walk()):
+        raise NotUnrolled(f"a loop over {name!r} assigns it")
     if _size(model, module, statement, {}) > _LONG:
         raise NotUnrolled(f"a loop over {name!r} is too long to be written out")
     places = [t for t in model.source.written if body.start <= t.start < body.end and t.kind == "name"]
     spans = [(token.start, token.end) for token in places if token.text == name]
-    pieces = [_replaced(model.source.text, body, spans, k) for k in turns]
+    whole = name in module.integers or module.nets.get(name) == "genvar"
+    pieces = [_replaced(model.source.text, body, spans, _number(k, whole=whole)) for k in turns]
+    variable = any(entry.name.text == name for entry in module.variables)
+    if variable and any(node.name == name and not statement.start <= node.start < statement.end
+           for expr in module.expressions() for node in expr.walk()):  # fmt: skip
+        pieces.append(f"{name} = {_number(end, whole=whole)};")  # what is read behind the loop
     read = loop.value.names() | first.value.names() | step.value.names()
     held = sorted({entry.name.text for entry in module.parameters} & read)
     why = f"the loop over {name!r} is written out" + (f", with {', '.join(held)} at the default" if held else "")
     return Edit(statement.start, statement.end, "begin\n" + "\n".join(pieces) + "\nend", why)
 
 
-def _turns(model: Model, module: Module, statement: Statement, given: dict[str, float]) -> list[float]:
-    """The values of the variable of a ``for``, where ``given`` are those of the loops around it."""
+def _number(value: float, *, whole: bool) -> str:
+    return str(int(value)) if whole else repr(float(value))
+
+
+def _turns(model: Model, module: Module, statement: Statement, given: dict[str, float]) -> tuple[list[float], float]:
+    """The values of the variable of a ``for``, and that behind it, where ``given`` are those of the loops around it."""
     first, loop = statement.body
     name, step = first.target, loop.body[1]
     assert first.value is not None
@@ -99,7 +112,7 @@ def _turns(model: Model, module: Module, statement: Statement, given: dict[str, 
         at = _value(model, module, step.value, {**given, name: at})
         if len(turns) > MOST:
             raise NotUnrolled(f"a loop over {name!r} has more than {MOST} turns")
-    return turns
+    return turns, at
 
 
 def _size(model: Model, module: Module, statement: Statement, given: dict[str, float]) -> int:
@@ -107,7 +120,7 @@ def _size(model: Model, module: Module, statement: Statement, given: dict[str, f
     if not _is_for(statement):
         inner = [*statement.body, *statement.other]
         return statement.end - statement.start + sum(_size(model, module, child, given) for child in inner)
-    turns = _turns(model, module, statement, given)
+    turns, _ = _turns(model, module, statement, given)
     body = statement.body[1].body[0]
     name = statement.body[0].target
     return len(turns) * max(
@@ -115,10 +128,10 @@ def _size(model: Model, module: Module, statement: Statement, given: dict[str, f
     )
 
 
-def _replaced(text: str, body: Statement, places: list[tuple[int, int]], value: float) -> str:
+def _replaced(text: str, body: Statement, places: list[tuple[int, int]], value: str) -> str:
     pieces, position = [], body.start
     for start, end in places:
-        pieces += [text[position:start], str(int(value))]
+        pieces += [text[position:start], value]
         position = end
     return "".join([*pieces, text[position : body.end]])
 
@@ -130,11 +143,21 @@ def _value(model: Model, module: Module, expr: Expr, given: dict[str, float]) ->
         if node.name in given:
             return given[node.name]
         if any(entry.name.text == node.name for entry in module.variables):
-            raise Unreadable(f"a loop or an index depends on the variable {node.name!r}", node.start)
+            raise Unreadable(
+                f"a loop or an index depends on the variable {node.name!r}: use constants, or a 'for' over them",
+                node.start,
+            )
         return reading.value(node)
 
     dialect = Dialect(FUNCTIONS, math.pow, integers=module.integers)
-    return evaluate(expr, named, lambda node: None, dialect)
+    try:
+        value = evaluate(expr, named, lambda node: None, dialect)
+    except (ValueError, OverflowError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        line, text = model.source.place(expr.start)[0], model.source.text[expr.start : expr.end]
+        raise Unreadable(f"line {line}: {text!r}, of a loop or an index, is not finite", expr.start)
+    return value
 
 
 def _elements(model: Model, module: Module, arrays: dict[str, Declared]) -> Iterator[Edit]:
@@ -169,7 +192,7 @@ def _element(model: Model, module: Module, node: Expr, names: dict[tuple[int, ..
     if model.source.cuts(node.start, node.end):
         raise NotUnrolled(f"an element of {node.name!r} is written in a macro")
     try:
-        place = tuple(int(_value(model, module, arg, {})) for arg in node.args)
+        values = [_value(model, module, arg, {}) for arg in node.args]
     except Unreadable:
         if len(node.args) != 1 or any(s.access is node for s in module.statements()):
             raise
@@ -177,7 +200,8 @@ def _element(model: Model, module: Module, node: Expr, names: dict[tuple[int, ..
         *others, last = names.items()
         chosen = "".join(f"(({index}) == {k[0]}) ? {one} : " for k, one in others)
         return Edit(node.start, node.end, f"({chosen}{last[1]})", f"an element of {node.name!r} is chosen by its index")
-    if place not in names:
+    place = tuple(int(value) for value in values)
+    if place not in names or any(value % 1.0 for value in values):
         line = model.source.place(node.start)[0]
         raise NotUnrolled(f"line {line} reads {text[node.start : node.end]!r}, which the array does not have")
     return Edit(node.start, node.end, names[place], "")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from cosim.language.expressions import Expr, Unreadable, is_integer
 from cosim.language.va_tree import Module, Statement
 from cosim.lint.lt_rules import ATAN2
-from cosim.lint.va_reading import SILENT, ModuleReading, terminals
+from cosim.lint.va_reading import SILENT, ModuleReading
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import NOW, constant, is_initial
 from cosim.lint.va_values import CONSTANTS
@@ -64,7 +64,7 @@ class _Writer:
         self._notes: dict[str, None] = {}
         self._made: dict[int, str] = {}  # an operator -> its text
         self._nodes = {name.lower() for name in module.nets} | {port.text.lower() for port in module.ports}
-        self._open = {port.text for port in module.ports} - set(terminals(module))
+        self._open = {port.text for port in module.ports} - set(module.terminals)
         self._sensed = self._currents_read()
         self._count = 0
         self._path = _Path({e.name.text: "0" for e in module.variables if not e.array})

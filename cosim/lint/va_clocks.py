@@ -6,6 +6,7 @@ happened, not a clock.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 
@@ -19,6 +20,7 @@ _STEP_NAMES = tuple(
     re.compile(names, re.IGNORECASE)
     for names in (r"(d_?t|delta_?t|(time|t)_?step)$", r"((time|t)_?step\w*|delta_?t\w*)$", r"(step|h|ts|d_?t\w*)$")
 )
+_MOST_TICKS = 1000
 
 
 def clocks(module: Module, flow: Flow) -> tuple[set[str], set[str]]:
@@ -151,3 +153,14 @@ def step_parameters(module: Module, states: Flow) -> set[str]:
         if found := {name for name in needed if names.match(name)}:
             return found
     return set()
+
+
+def ticks(start: float, period: float, last: float, now: float) -> list[float] | None:
+    """When a timer ticks after ``last`` and up to ``now`` (s); None for more than `_MOST_TICKS` times."""
+    if period <= 0.0:
+        return [start] if last < start <= now else []
+    first = max(0, math.floor((max(last, start - period) - start) / period + 1e-6) + 1)
+    final = math.floor((now - start) / period + 1e-6)
+    if final - first >= _MOST_TICKS:
+        return None
+    return [min(start + k * period, now) for k in range(first, final + 1)]

@@ -1,7 +1,8 @@
 """Do conditions leave no case out? ``if (v > b) ...; if (v <= b) ...`` assigns on every path, without an ``else``.
 
 Shown at the parameters' defaults: what the conditions compare (at most two voltages, currents or variables) is tried
-at, below and above every constant that occurs in them, which are all the cases that comparisons can tell apart.
+at, below and above every constant that occurs in them, and where it is one alone, on both sides of every value at which
+a comparison changes.
 """
 
 from __future__ import annotations
@@ -12,17 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cosim.language.expressions import Dialect, Expr, Unreadable, evaluate
 from cosim.language.va_tree import Module
+from cosim.lint.va_values import FUNCTIONS
 
 _MOST = 24  # values of each
 _BETWEEN = 96
-_FUNCTIONS: dict[str, Callable[..., float]] = {
-    "abs": abs,
-    "min": min,
-    "max": max,
-    "pow": lambda a, b: a**b,
-    "sqrt": math.sqrt,
-    "exp": math.exp,
-}
+_GRID = sorted(sign * 10.0 ** (k / 10.0) for k in range(-90, 61) for sign in (-1.0, 1.0))  # where edges are looked for
+_COMPARED = frozenset({"<", "<=", ">", ">=", "==", "!="})
 
 
 def covers(conditions: Sequence[Expr], module: Module) -> bool:
@@ -60,6 +56,8 @@ def _in_every_case(
             return False
         far = 2.0 * max(1.0, *tried)
         tried += [far * (2.0 * k / between - 1.0) for k in range(between + 1)] if between else []
+        if len(atoms) == 1:
+            tried = _sides(reader, conditions, atoms[0], tried)
         return all(
             judge(reader.value(condition, dict(zip(atoms, case, strict=True))) != 0.0 for condition in conditions)
             for case in itertools.product(tried, repeat=len(atoms))
@@ -68,13 +66,31 @@ def _in_every_case(
         return False
 
 
+def _sides(reader: _Reader, conditions: Sequence[Expr], atom: str, tried: Sequence[float]) -> list[float]:
+    """``tried``, each edge where something that is compared changes its order, its sides, and what lies between."""
+
+    def order(node: Expr, x: float) -> float:
+        return reader.value(node.args[0], {atom: x}) - reader.value(node.args[1], {atom: x})
+
+    edges = {0.0, *tried}
+    for node in (one for condition in conditions for one in condition.walk() if one.op in _COMPARED):
+        ends = [(x, order(node, x) > 0.0) for x in _GRID]
+        for (low, below), (high, above) in itertools.pairwise(ends):
+            if below != above:
+                while (middle := 0.5 * (low + high)) not in (low, high):
+                    low, high = (middle, high) if (order(node, middle) > 0.0) == below else (low, middle)
+                edges |= {low, high}
+    inner = sorted(edges)
+    return [2.0 * inner[0] - 1.0, *inner, *(0.5 * (a + b) for a, b in itertools.pairwise(inner)), 2.0 * inner[-1] + 1.0]
+
+
 class _Reader:
     """Evaluates conditions of ``module`` where the values of voltages, currents and variables are given."""
 
     def __init__(self, module: Module) -> None:
         self._module = module
         self._defaults = {entry.name.text: entry.value for entry in module.parameters}
-        self._dialect = Dialect(_FUNCTIONS, math.pow)
+        self._dialect = Dialect(FUNCTIONS, math.pow)
 
     def _key(self, node: Expr) -> str:
         """What a voltage, a current or a variable is known by; "" for anything else."""

@@ -20,7 +20,7 @@ from cosim.lint.va_path import EulerState
 from cosim.lint.va_reading import ModuleReading
 from cosim.lint.va_rules import Model
 from cosim.lint.va_slope import NotEuler
-from cosim.lint.va_state import Flow, constant, is_initial
+from cosim.lint.va_state import Flow, constant, is_initial, sources
 from cosim.lint.va_walk import Walk, plain
 
 FAST = "1e-12"  # s, for a state that is set at once: our choice
@@ -81,6 +81,8 @@ def rewrite(model: Model, module: Module, flow: Flow) -> Rewrite:
         given = [*flow.initial.get(name, []), *(s for s in walk.starts if s.target == name)]
         edits += [_removed(module, statement) for statement in given if plain(model, statement)]
     if not (states or lags) or len(states) < len(set(candidates.values())) or (lags and left):
+        return Rewrite([], [], left)
+    if any(sources(module, {name}) & (walk.clocks | walk.steps) for name in left):  # what it is integrated by would go
         return Rewrite([], [], left)
     if not all(plain(model, block) for block in main):
         return Rewrite([], [], left | {state.name: "it is integrated in a macro" for state in states})
@@ -187,27 +189,10 @@ def _start(model: Model, module: Module, flow: Flow, walk: Walk, state: EulerSta
     state.initial = text[value.start : value.end]
 
 
-def _guards(module: Module, statement: Statement) -> list[Statement]:
-    """The statements that stand around ``statement``, from the outside."""
-
-    def search(within: Statement, above: list[Statement]) -> list[Statement] | None:
-        if within is statement:
-            return above
-        for child in (*within.body, *within.other):
-            if (found := search(child, [*above, within])) is not None:
-                return found
-        return None
-
-    for block, _ in module.analogs:
-        if (found := search(block, [])) is not None:
-            return found
-    return []
-
-
 def _removed(module: Module, statement: Statement) -> Edit:
     """An edit that removes ``statement``, with the guard around it if nothing else is in it."""
     target = statement
-    for guard in reversed(_guards(module, statement)):
+    for guard in reversed(module.around(statement)):
         rest = [s for s in guard.body if s is not target and s.kind != "empty"]
         if rest or guard.other or (guard.kind == "block" and guard in [block for block, _ in module.analogs]):
             break

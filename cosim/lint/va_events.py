@@ -32,6 +32,8 @@ class NotHeld(Exception):
 def conditions(model: Model, module: Module, flow: Flow) -> tuple[list[Edit], dict[int, str]]:
     """The events of ``module`` as conditions, all or none; else why, by the line of each that cannot be one."""
     edits, left = [], dict[int, str]()
+    if any({*EVENTS[0], *EVENTS[1]} & set(s.name.split()) for s in module.statements() if len(s.events) > 1):
+        return [], {}  # one thing at a time: they are set apart first
     for statement in _events(module):
         if all(s.kind in ("call", "block", "empty") for child in statement.body for s in child.walk()):
             continue  # it prints, and goes
@@ -50,9 +52,9 @@ def _condition(model: Model, module: Module, flow: Flow, statement: Statement) -
     own = _asked(model, statement)
     if kept := resolved(own, flow).names() & flow.hidden.keys():
         raise NotHeld(f"its condition depends on {min(kept)!r}, which keeps a value itself")
-    if enabling(statement) is not None:
+    if enabling(statement.events[0]) is not None:
         raise NotHeld("it is enabled by an argument of its own: put it under an 'if' with that condition instead")
-    for guard in _around(module, statement):
+    for guard in module.around(statement):
         if guard.kind not in ("block", "if") or not (guard.value is None or constant(guard.value, module)):
             raise NotHeld("it stands under a condition that changes")
     for assigned in (s for child in statement.body for s in child.walk() if s.kind not in ("block", "empty")):
@@ -64,10 +66,14 @@ def _condition(model: Model, module: Module, flow: Flow, statement: Statement) -
         _latch(model, module, flow, assigned, own)
     text = source.text[statement.args[0].start : statement.args[0].end]
     body = source.text[statement.body[0].start : statement.end]
+    conditions = [resolved(_asked(model, event), flow) for event in _events(module)]
+    parameters = {e.name.text for e in module.parameters} & set().union(*(one.names() for one in conditions))
     why = (
         f"@({statement.name}({text})) is a condition: what it sets holds from there on, and from the start of a "
         "circuit that begins beyond it"
     )
+    if parameters:
+        why += f"; shown with {', '.join(sorted(parameters))} at the default alone"
     return Edit(statement.start, statement.end, f"if (({text}) {own.op} 0.0) {body}", why)
 
 
@@ -82,11 +88,6 @@ def _asked(model: Model, statement: Statement) -> Expr:
         raise NotHeld("it is written in a macro")
     zero = Expr("number", argument.end, argument.end, value=0.0)
     return Expr(">" if way in _UP else "<", argument.start, argument.end, args=(argument, zero))
-
-
-def _around(module: Module, statement: Statement) -> list[Statement]:
-    """The statements around ``statement``, from the outside."""
-    return [s for s in module.statements() if s is not statement and any(one is statement for one in s.walk())]
 
 
 def _latch(model: Model, module: Module, flow: Flow, assigned: Statement, own: Expr) -> None:

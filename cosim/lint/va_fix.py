@@ -13,7 +13,7 @@ from cosim.language.findings import Edit, Finding, Fixed, apply_edits
 from cosim.language.va_tokens import SUFFIX
 from cosim.language.va_tree import Module, Statement
 from cosim.language.va_words import RESERVED
-from cosim.lint import va_arrays, va_euler, va_events
+from cosim.lint import va_arrays, va_euler, va_events, va_timer
 from cosim.lint.va_marks import is_zero
 from cosim.lint.va_rules import RENAMED, Model, check, read, taken, unused_nodes
 from cosim.lint.va_state import is_initial
@@ -31,7 +31,8 @@ _SUFFIXES = {
 }
 _DRAW = re.compile(r"\$(random|arandom|r?dist_\w+)$")
 _ROUNDS = 8
-_FIRST = frozenset({"reserved", "caret", "number", "attr", "ground", "ground-order", "discipline", "event", "array"})
+_FIRST = frozenset({"reserved", "caret", "number", "attr", "ground", "ground-order", "discipline", "event", "array",
+                    "case-clash"})  # fmt: skip
 # The line and the message of a text's first error, None where it compiles.
 Compiler = Callable[[str], tuple[int, str] | None]
 # draw -> formula of its last arguments {0}, {1} and of the parameter {2}; the parameter's default, and what it is
@@ -146,17 +147,22 @@ def _edits(model: Model, left: dict[str, str]) -> Iterator[Edit]:
             new = f"{module.name}_va"
             yield Edit(module.named, module.named + len(module.name), new, f"module {module.name!r} is {new!r}")
         yield from _declarations(model, module)
+        yield from _clashes(model, module)
         yield from _unused(model, module)
         try:
             yield from va_arrays.unrolled(model, module)
         except va_arrays.NotUnrolled as reason:
             left["array"] = str(reason)
+        timed = va_timer.recurrences(model, module, states)
         held, refused = va_events.conditions(model, module, states)
         left.update({f"line {line}": reason for line, reason in refused.items()})
-        yield from held
+        if not codes & (_FIRST - {"event", "array"}):  # they take text along in which the others change words
+            yield from va_timer.rates(model, module, states)
+            yield from held
         for statement in module.statements():
             if statement.start < statement.end and not source.cuts(statement.start, statement.end):
-                yield from _statement(model, module, statement)
+                if statement.start not in timed or statement.kind != "event":
+                    yield from _statement(model, module, statement)
                 if statement.target not in states.hidden:
                     yield from _resets(model, module, statement)
         for expr in module.expressions():
@@ -262,6 +268,22 @@ def _declarations(model: Model, module: Module) -> Iterator[Edit]:
             yield Edit(where, where, f"real {', '.join(untyped)}; ", "arguments of analog functions are real")
 
 
+def _clashes(model: Model, module: Module) -> Iterator[Edit]:
+    """Of two parameters that differ in case only the later one is renamed."""
+    known = {token.text.lower() for token in model.source.tokens if token.kind == "name"}
+    seen: dict[str, str] = {}
+    for entry in module.parameters:
+        name = entry.name.text
+        other = seen.setdefault(name.lower(), name)
+        if other == name or entry.local:
+            continue
+        new = next(one for k in count(1) if (one := f"{name}_{k}").lower() not in known)
+        why = f"parameter {name!r}, which differs from {other!r} in case only, is renamed {new!r}"
+        for token in model.source.written:
+            if token.kind == "name" and token.text == name and module.start <= token.start < module.end:
+                yield Edit(token.start, token.end, new, why)
+
+
 def _unused(model: Model, module: Module) -> Iterator[Edit]:
     """Nodes that are only declared are declared no longer."""
     text = model.source.text
@@ -283,13 +305,16 @@ def _statement(model: Model, module: Module, statement: Statement) -> Iterator[E
         body = [s for child in statement.body for s in child.walk() if s.kind not in ("block", "empty")]
         unknown = {"cross", "above", "timer"} & set(events)
         only_printed = all(s.kind == "call" for s in body)
+        apart = va_timer.split(model, statement) if unknown else None
         if unknown and only_printed:
             yield Edit(statement.start, statement.end, ";", f"@({statement.name}) without an assignment is removed")
         elif events == ["final_step"] and only_printed:
             yield Edit(
                 statement.start, statement.end, ";", "printing at the end is removed: it would print at each step"
             )
-        elif events == ["timer"] and _euler_body(body):
+        elif apart is not None:
+            yield apart
+        elif events == ["timer"] and _euler_body(body) and va_timer.asks_the_time(statement):
             inner = "\n".join(text[s.start : s.end] for s in statement.body)
             yield Edit(
                 statement.start, statement.end, inner, "the integration on a timer follows the engine's own steps"

@@ -96,4 +96,5 @@ def is_start(condition: Expr, flags: set[str]) -> bool:
         return condition.args[0].name in flags
     if condition.op == "||":
         return all(is_start(arg, flags) for arg in condition.args)
-    return condition.op == "call" and condition.name == "analysis"
+    static = {'"ic"', '"static"', '"nodeset"'}
+    return condition.name == "analysis" and {arg.name for arg in condition.args} <= static

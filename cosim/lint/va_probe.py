@@ -18,7 +18,8 @@ from cosim.lint.va_values import FUNCTIONS
 DRAWS = 6
 Values = tuple[float | None, ...]  # None where there is no value: the root of a negative number
 ZEROS: Values = (0.0,) * DRAWS
-_CLOSE = 1e-9
+_CLOSE = 1e-12  # relative
+_POSITIVE = ("exp", "limexp", "pow")
 _fresh = count()
 _DIALECT = Dialect(FUNCTIONS, math.pow, caret_is_power=True)
 
@@ -37,7 +38,11 @@ def fresh(name: str) -> Values:
 def same(a: Values, b: Values) -> bool:
     """Whether two expressions agree wherever both have a value, which is in half of the draws at least."""
     pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
-    return 2 * len(pairs) >= DRAWS and all(abs(x - y) <= _CLOSE * (abs(x) + abs(y) + 1e-3) for x, y in pairs)
+    return 2 * len(pairs) >= DRAWS and all(_cancels(x, y) for x, y in pairs)
+
+
+def _cancels(x: float, y: float) -> bool:
+    return abs(x - y) <= _CLOSE * max(abs(x), abs(y))
 
 
 def values(expr: Expr, known: Callable[[Expr], Values | None]) -> Values:
@@ -48,24 +53,53 @@ def values(expr: Expr, known: Callable[[Expr], Values | None]) -> Values:
 def _value(expr: Expr, known: Callable[[Expr], Values | None], k: int) -> float | None:
     def lookup(node: Expr) -> float:
         name = "$abstime" if node.name in NOW else node.name
-        given = known(node) or drawn(name)
-        value = given[k]
-        if value is None:
-            raise Unreadable(f"{node.name!r} has no value", node.start)
-        return value
+        return _given((known(node) or drawn(name))[k], node)
 
-    def special(node: Expr) -> float | None:
+    def call(node: Expr) -> float | None:
         given = known(node)
         if given is not None and given[k] is not None:
             return given[k]
-        if node.name in FUNCTIONS:
-            return None
         if node.name in ("V", "I") or node.op == "string":
             return drawn(f"{node.name}({','.join(arg.name for arg in node.args)})")[k]
-        inner = [round(evaluate(arg, lookup, special, _DIALECT), 9) for arg in node.args]
-        return drawn(f"{node.name}({inner})")[k]  # a function, of which only that is known
+        parts = [_given(of(arg), arg) for arg in node.args]
+        if node.name in FUNCTIONS:
+            value = float(FUNCTIONS[node.name](*parts))
+            small = value == 0.0 and node.name in _POSITIVE and (node.name != "pow" or parts[0] != 0.0)
+            return None if small else value  # it is not zero, only too small for a number
+        return drawn(f"{node.name}({[round(part, 9) for part in parts]})")[k]  # of which only that is known
 
-    try:
-        return float(evaluate(expr, lookup, special, _DIALECT))
-    except (Unreadable, ValueError, OverflowError, ZeroDivisionError, TypeError):
+    def of(node: Expr) -> float | None:
+        try:
+            if node.op in ("call", "string"):
+                return call(node)
+            if node.op in ("+", "-", "*", "/"):
+                return _joined(node.op, of(node.args[0]), of(node.args[1]))
+            return float(evaluate(node, lookup, call, _DIALECT))
+        except (Unreadable, ValueError, OverflowError, ZeroDivisionError, TypeError):
+            return None
+
+    return of(expr)
+
+
+def _given(value: float | None, node: Expr) -> float:
+    if value is None:
+        raise Unreadable(f"{node.name!r} has no value", node.start)
+    return value
+
+
+def _joined(op: str, a: float | None, b: float | None) -> float | None:
+    """A sum that cancels is zero, and so is zero times what has no value: a rate that the drawn numbers make too large.
+
+    What becomes zero because it is too small for a number has no value.
+    """
+    if op == "*" and 0.0 in (a, b):
+        return 0.0
+    if op == "/" and a == 0.0 and b != 0.0:
+        return 0.0
+    if a is None or b is None:
         return None
+    if op in "+-":
+        b = b if op == "+" else -b
+        return 0.0 if _cancels(a, -b) else a + b
+    value = a * b if op == "*" else a / b
+    return value if value != 0.0 and math.isfinite(value) else None

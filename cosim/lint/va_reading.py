@@ -29,9 +29,9 @@ from cosim.language.expressions import (
 )
 from cosim.language.va_tokens import number, scan
 from cosim.language.va_tree import Declared, Module, Statement
-from cosim.lint.va_clocks import step_parameters
+from cosim.lint.va_clocks import step_parameters, ticks
 from cosim.lint.va_rules import Model
-from cosim.lint.va_state import enabling
+from cosim.lint.va_state import INITIAL, NOW, enabling
 from cosim.lint.va_values import CONSTANTS, FUNCTIONS, element, indices, rounded, starts
 
 SILENT = {"$strobe", "$display", "$write", "$monitor", "$debug", "$bound_step", "bound_step", "$discontinuity",
@@ -56,22 +56,6 @@ class Trace:
     kept: Mapping[str, Array]
 
 
-def terminals(module: Module) -> tuple[str, ...]:
-    """The ports but those that only show a value: to which a potential is contributed, and nothing else."""
-    shown: set[str] = set()
-    used: set[str] = set()
-    for statement in module.statements():
-        access = statement.access if statement.kind == "contrib" else None
-        if access is not None and access.name != "I" and len(access.args) == 1 and not access.args[0].args:
-            shown.add(access.args[0].name)
-        elif access is not None:
-            used |= {name for arg in access.args for name in (arg.name, *module.branches.get(arg.name, ()))}
-    for expr in module.expressions():
-        for node in expr.walk():
-            used |= {arg.name for arg in node.args} if node.op == "call" else set()
-    return tuple(port.text for port in module.ports if port.text not in shown - used)
-
-
 class ModuleReading:
     """One instance of a module, stepped by ``dt``. Parameters that are explicit time steps become ``dt``.
 
@@ -79,7 +63,7 @@ class ModuleReading:
     """
 
     def __init__(self, model: Model, module: Module, dt: float, *, partly: bool = False) -> None:
-        self._ports = terminals(module)
+        self._ports = module.terminals
         if len(self._ports) != 2 and not partly:
             raise Unreadable(f"a module with {len(self._ports)} terminals", module.start)
         for part in module.unread if not partly else ():
@@ -102,6 +86,7 @@ class ModuleReading:
         self._flow = 0.0  # the largest current that is contributed
         self._grain = 0.0  # what the rounding of a derivative by the time may add to one
         self._time = 0.0
+        self._last = (0.0, 0.0)  # time and voltage of the step before
         self._first = True
         self._scale = 1.0
         self._probe = {"V": 0.0, "I": 0.0}
@@ -213,7 +198,7 @@ class ModuleReading:
             at = self._balanced(trial, at)
         current = self._solve(trial, guess) if self._uses_current else trial(0.0)
         self._memory.update(self._pending)
-        self._first = False
+        self._first, self._last = False, (now, volts)
         return current
 
     def _balanced(self, trial: Callable[[float], float], at: list[float]) -> list[float]:
@@ -419,7 +404,10 @@ class ModuleReading:
         elif kind == "case" and value is not None:
             self._case(statement, self._of(value))
         elif kind == "repeat" and value is not None:
-            for _ in range(min(int(self._of(value)), _MAX_LOOP)):
+            times = self._of(value)
+            if not times < _MAX_LOOP:
+                raise Unreadable("a loop that does not end", statement.start)
+            for _ in range(int(times)):
                 for child in statement.body:
                     self._run(child)
         elif kind == "loop" and value is not None:
@@ -446,34 +434,49 @@ class ModuleReading:
             self._run(otherwise)
 
     def _event(self, statement: Statement) -> None:
-        events = set(statement.name.split())
-        starts = {"initial_step", "initial_instance", "initial_model"}
-        if events & starts and events <= starts | {"final_step"}:
-            if not self._first:
-                return
-        elif events in ({"cross"}, {"above"}):
-            if not self._crosses(statement):
-                return
-        elif events == {"timer"}:
-            pass  # each step of the reading is a tick
-        elif events <= {"final_step"}:
-            return
-        elif any(s.kind == "assign" for s in statement.walk()):
-            raise Unreadable(f"@({statement.name}) is not read", statement.start)
-        else:
-            return
-        for child in statement.body:
-            self._run(child)
+        now, volts = self._time, self._probe["V"]
+        for at, there in self._instants(statement):
+            self._time, self._probe["V"] = at, there
+            for child in statement.body:
+                self._run(child)
+        self._time, self._probe["V"] = now, volts
 
-    def _crosses(self, statement: Statement) -> bool:
+    def _instants(self, statement: Statement) -> list[tuple[float, float]]:
+        """When the event happens in this step, and the voltage there."""
+        happens, timed = False, list[float]()
+        for event in statement.events:
+            if event.name in INITIAL:
+                happens = happens or self._first
+            elif event.name in ("cross", "above"):
+                happens = self._crosses(event) or happens
+            elif event.name == "timer":
+                if any(NOW & expr.names() for s in statement.walk() for expr in s.expressions()):
+                    happens = True  # it asks for the time: each step of the reading is a tick
+                else:
+                    timed += self._ticks(event)
+            elif event.name != "final_step" and any(s.kind == "assign" for s in statement.walk()):
+                raise Unreadable(f"@({event.name}) is not read", statement.start)
+        (before, was), volts = self._last, self._probe["V"]
+        found = [(at, was + (volts - was) * (at - before) / (self._time - before)) for at in timed if at < self._time]
+        return found + [(self._time, volts)] * (happens or len(found) < len(timed))
+
+    def _ticks(self, event: Expr) -> list[float]:
+        """When @(timer(start, period)) ticks in this step."""
+        start, period, *_ = *(self._of(arg) for arg in event.args[:2] if arg.start < arg.end), 0.0, 0.0
+        found = ticks(start, period, -math.inf if self._first else self._last[0], self._time)
+        if found is None:
+            raise Unreadable("its timer ticks more than a thousand times in a step of the comparison", event.start)
+        return found
+
+    def _crosses(self, event: Expr) -> bool:
         """Whether the argument of @(cross(x, way)) or @(above(x)) goes through zero in this step."""
-        x = self._of(statement.args[0])
-        enable = enabling(statement)
+        x = self._of(event.args[0])
+        enable = enabling(event)
         if enable is not None and self._of(enable) == 0.0:
             return False
-        way = self._of(statement.args[1]) if len(statement.args) > 1 else float(statement.name == "above")
-        before = self._memory.get(statement.start, -1.0 if statement.name == "above" else x)
-        self._pending[statement.start] = x
+        way = self._of(event.args[1]) if len(event.args) > 1 else float(event.name == "above")
+        before = self._memory.get(event.start, -1.0 if event.name == "above" else x)
+        self._pending[event.start] = x
         return (before <= 0.0 < x and way >= 0.0) or (before >= 0.0 > x and way <= 0.0)
 
     def _contribute(self, access: Expr, value: float) -> None:

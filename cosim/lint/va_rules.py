@@ -42,6 +42,8 @@ _UNSUPPORTED_WORDS = frozenset(
 )
 _AFTER_A_VALUE = frozenset({"=", ";", ",", ")", "*", "+", "-", "/"})
 _SIMPARAM = frozenset({"gmin", "tnom", "abstol", "vntol", "reltol", "epsmin", "iteration", "sourceScaleFactor"})
+# Rules about what an author may mean: a comment in the line, "lint: allow RULE", says so.
+MEANT = frozenset({"integer-division", "log", "domain"})
 _OPERATORS = frozenset({"ddt", "idt", "idtmod", "absdelay", "transition", "slew", "laplace_nd", "zi_nd"})
 
 RULES = {
@@ -92,7 +94,7 @@ RULES = {
         Rule("domain", N, "{} of something that may be negative is NaN, and the simulation stops",
              "limit the argument with max(), or take abs()"),
         Rule("integer-division", W, "{} is a division of integers and drops the rest",
-             "write one of them with a point"),
+             "write one of them with a point; where it is meant, '// lint: allow integer-division' in that line"),
         Rule("untyped-parameter", W, "parameter {!r} has no type and an integer default: real values are rounded",
              "write 'parameter real'"),
         Rule("module-name", E, "module {!r} has the name of a type of ngspice's own, and cannot be instantiated",
@@ -153,7 +155,12 @@ def check(model: Model) -> list[Finding]:
     for module, states in zip(model.modules, model.flows, strict=True):
         for check_module in _MODULE_RULES:
             found += check_module(model, module, states)
-    unique = {(f.rule, f.line, f.column): f for f in found}
+    lines = model.source.text.split("\n")
+    unique = {
+        (f.rule, f.line, f.column): f
+        for f in found
+        if not (f.rule in MEANT and re.search(rf"//.*\blint: allow\b.*\b{f.rule}\b", lines[f.line - 1]))
+    }
     return sorted(unique.values(), key=lambda f: (f.line, f.column))
 
 

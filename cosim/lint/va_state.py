@@ -16,17 +16,17 @@ from cosim.lint.va_cover import covers
 
 NOW = frozenset({"$abstime", "$realtime", "$time"})
 
-_INITIAL = {"initial_step", "initial_instance", "initial_model"}
+INITIAL = frozenset({"initial_step", "initial_instance", "initial_model"})
 
 
 def is_initial(statement: Statement) -> bool:
     """Whether this is the event of a simulation's start."""
-    return statement.kind == "event" and bool(set(statement.name.split()) & _INITIAL)
+    return statement.kind == "event" and bool(set(statement.name.split()) & INITIAL)
 
 
-def enabling(statement: Statement) -> Expr | None:
+def enabling(event: Expr) -> Expr | None:
     """What @(cross(x, way, time, value, enable)) or @(above(x, time, value, enable)) has to find other than zero."""
-    given = statement.args[4 if statement.name == "cross" else 3 :]
+    given = event.args[4 if event.name == "cross" else 3 :]
     return given[0] if given and given[0].start < given[0].end else None
 
 

@@ -39,10 +39,16 @@ MOST = 256  # elements of an array that are read, and turns of a loop that are w
 
 def indices(entry: Declared, value: Callable[[Expr], float]) -> list[tuple[int, ...]]:
     """The indices of an array, in order. Raises `Unreadable`."""
-    ends = [[int(value(end)) for end in pair] for pair in entry.ranges]
+    ends = [[_whole(value(end), entry) for end in pair] for pair in entry.ranges]
     if not ends or math.prod(abs(b - a) + 1 for a, b in ends) > MOST:
         raise Unreadable(f"array {entry.name.text!r} has no ends that are read, or too many elements", entry.start)
     return list(itertools.product(*(range(a, b + 1) if a <= b else range(a, b - 1, -1) for a, b in ends)))
+
+
+def _whole(value: float, entry: Declared) -> int:
+    if not math.isfinite(value):
+        raise Unreadable(f"array {entry.name.text!r} has an end that is not finite", entry.start)
+    return int(value)
 
 
 def starts(entry: Declared, count: int) -> list[Expr | None]:
@@ -57,4 +63,4 @@ def starts(entry: Declared, count: int) -> list[Expr | None]:
 
 def element(name: str, place: Sequence[float]) -> str:
     """What an element of an array is known by."""
-    return f"{name}_{'_'.join(str(int(k)) for k in place)}"
+    return f"{name}_{'_'.join(str(int(k)) if math.isfinite(k) and k % 1.0 == 0.0 else str(k) for k in place)}"

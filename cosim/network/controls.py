@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cosim.devices.base import Array
 
 Ints = NDArray[np.int64]
-CHUNK = 1000  # images whose copies are held at a time
+CHUNK = 100  # images whose copies are held at a time
 
 
 def controls(
@@ -28,7 +28,9 @@ def controls(
         train, test: all images (k, pixels), which of them are taken, in order, and the class of each that is taken.
         classes: how many there are; each has a training image.
     """
-    means = np.stack([train[0][train[1][train[2] == k]].mean(axis=0) for k in range(classes)])
+    own = np.arange(classes)
+    sums = sum((y == own[:, None]).astype(float) @ x for x, y in _parts(*train))  # whole numbers, so exact
+    means = sums / np.bincount(train[2], minlength=classes)[:, None]
     weights = {"class mean": (means, -0.5 * np.sum(means**2, axis=1)), "perceptron": (_perceptron(train, classes), 0.0)}
     found = {}
     for name, (w, offset) in weights.items():

@@ -22,7 +22,7 @@ from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.network.crossbar import MINUS, READING, Crossbar, Ideal
 from cosim.network.encoders import Encoder
-from cosim.network.neurons import Model, WinnerTakesAll, steps_held
+from cosim.network.neurons import Model, WinnerTakesAll, steps_held, whole_steps
 from cosim.network.rules import HOOKS, WHEN, Local, Rule, Side
 from cosim.network.wires import Wires
 from cosim.network.world import World
@@ -32,17 +32,6 @@ from cosim.surrogate.model import Surrogate
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 DRIVE, SIGNAL = "drive", "signal"
 Parameters = Mapping[str, float | Array]
-
-
-def whole_steps(time: float, dt: float, what: str) -> int:
-    """A time (ms) in time steps; raises `InputError` where these are not whole."""
-    steps = round(time / dt)
-    if abs(time / dt - steps) > 1e-9 * max(steps, 1):
-        raise InputError(
-            f"{what} is {time:g} ms, which is not a whole number of time steps of {dt:g} ms",
-            remedy=f"give e.g. {steps * dt:g} or {(steps + 1) * dt:g} ms",
-        )
-    return steps
 
 
 def changed(part: Model | Rule, changes: Mapping[str, float], of: str) -> Callable[..., dict[str, float]]:

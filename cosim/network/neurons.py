@@ -86,6 +86,17 @@ class Model(ABC):
         return {}
 
 
+def whole_steps(time: float, dt: float, what: str) -> int:
+    """A time (ms) in time steps; raises `InputError` where these are not whole."""
+    steps = round(time / dt)
+    if abs(time / dt - steps) > 1e-9 * max(steps, 1):
+        raise InputError(
+            f"{what} is {time:g} ms, which is not a whole number of time steps of {dt:g} ms",
+            remedy=f"give e.g. {steps * dt:g} or {(steps + 1) * dt:g} ms",
+        )
+    return steps
+
+
 def steps_held(time: float, dt: float) -> float:
     """For how many steps of ``dt`` (ms) a neuron is held, the one in which it begins among them."""
     return float(math.ceil(time / dt - 1e-9))

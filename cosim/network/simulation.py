@@ -22,7 +22,8 @@ from cosim.devices.base import Array
 from cosim.errors import InputError, UnknownName
 from cosim.network.crossbar import Crossbar
 from cosim.network.encoders import Encoder
-from cosim.network.graph import SIGNAL, Graph, Parameters, Population, changed, whole_steps
+from cosim.network.graph import SIGNAL, Graph, Parameters, Population, changed
+from cosim.network.neurons import whole_steps
 from cosim.network.noise import MASK
 from cosim.network.world import Episodes
 from cosim.surrogate.base import DomainWarning

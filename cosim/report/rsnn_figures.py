@@ -105,7 +105,8 @@ def plot_sweeps(
             ax.errorbar(range(len(points)), means, deviations, fmt="o", color=COLOURS[0], capsize=3)
             for (label, x), line in zip(beside.items(), ("-", ":", "--", "-.", (0, (1, 4))), strict=False):
                 ax.axhline(x["mean"] if isinstance(x, Mapping) else x, color="0.5", ls=line, lw=0.9, label=label)
-            ax.set_xticks(range(len(points)), list(points), fontsize=6.5, rotation=40, ha="right")
+            names = [point.replace(" us", " µs") for point in points]
+            ax.set_xticks(range(len(points)), names, fontsize=6.5, rotation=40, ha="right")
             ax.set(ylim=(0.0, 100.0), xlim=(-0.6, len(points) - 0.4))
             ax.set_title(titles[name], fontsize=8)
         first = np.atleast_1d(panels)[0]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cosim import units
 from cosim.devices.base import Array, Values
@@ -27,26 +28,51 @@ FARTHEST = 5.0
 
 
 class Answer(Values):
-    """States or outputs after an event; ``outside``: what of it, or of one before, was outside the domain, or ""."""
+    """States or outputs after an event.
 
-    __slots__ = ("outside",)
+    Attributes:
+        outside: what of it, or of one before, was outside the domain, or "".
+        extrapolated: how many events of an instance were, of this one and those before.
+    """
+
+    __slots__ = ("extrapolated", "outside")
     outside: str
+    extrapolated: int
 
-    def __init__(self, data: Mapping[str, Any], *, outside: str = "") -> None:
+    def __init__(self, data: Mapping[str, Any], *, outside: str = "", extrapolated: int = 0) -> None:
         super().__init__(data)
         object.__setattr__(self, "outside", outside)
+        object.__setattr__(self, "extrapolated", extrapolated)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"data": super().__getstate__(), "outside": self.outside}
+        return {"data": super().__getstate__(), "outside": self.outside, "extrapolated": self.extrapolated}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state["data"])
-        object.__setattr__(self, "outside", state["outside"])
+        for name in self.__slots__:
+            object.__setattr__(self, name, state[name])
 
 
 def outside_of(values: Mapping[str, Any]) -> str:
     """What was outside the domain where ``values`` come from, as far as they know."""
     return values.outside if isinstance(values, Answer) else ""
+
+
+def extrapolated_in(values: Mapping[str, Any]) -> int:
+    """How many events of an instance were outside the domain where ``values`` come from, as far as they know."""
+    return values.extrapolated if isinstance(values, Answer) else 0
+
+
+def which_beyond(surrogate: Surrogate, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> NDArray[np.bool_]:
+    """Which instances have an input or a state outside the domain; their shape is that of states and inputs."""
+    bad: NDArray[np.bool_] = np.zeros((), dtype=bool)
+    certificate = surrogate.certificate
+    for name, x in (*inputs.items(), *state.items()):
+        low, high = surrogate.ends[name]
+        bad = bad | ~((x >= low) & (x <= high))
+        if certificate is not None:
+            bad = bad | certificate.domain.in_gap(name, x)
+    return bad
 
 
 def between(domain: Domain, name: str, x: Array) -> str | None:

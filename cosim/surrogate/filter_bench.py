@@ -43,6 +43,7 @@ from cosim.surrogate.spike_bench import (
     seen,
     seen_said,
     steady_seconds,
+    time_said,
     timed,
 )
 from cosim.surrogate.summary import ErrorSummary
@@ -195,8 +196,9 @@ def train_filter(
     held = _held_out(found, simulator, trains=held_out, count=count, seed=seed, tell=behind(tell, trains, total))
     longest = max(float(np.diff(one.begin).max()) for one in (*made, *held.trains))
     plain = Surrogate(filter_set(found, law, longest=longest), learned=law)
+    notes = (*given.notes, time_said(given, held.trains, sum(held.seconds)))
     surrogate = plain.with_(
-        certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits, notes=given.notes)
+        certificate=_certificate(plain, found, simulator, held, seed=seed, limits=limits, notes=notes)
     )
     return TrainedFilter(surrogate, tuple(held.trains), spent, spent / sum(train.level.size for train in made))
 

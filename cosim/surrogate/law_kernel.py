@@ -28,7 +28,7 @@ from cosim.surrogate.correction import orders
 from cosim.surrogate.filter import NEWTON, SMALLEST, TURN, FilterLaw
 from cosim.surrogate.learned import Law
 from cosim.surrogate.neuron import NeuronLaw
-from cosim.surrogate.neuron_kernel import GUIDES, STEPS, Store, TracedFlow, TracedLaw, TracedTable
+from cosim.surrogate.neuron_kernel import Store, TracedFlow, TracedTable
 from cosim.surrogate.pulse_kernel import constant, together
 from cosim.surrogate.pulse_vectors import REGISTER, compiled, law_text, workspace
 
@@ -40,65 +40,6 @@ ENOUGH: Mapping[str, float] = MappingProxyType({"float64": 2e-5, "float32": 3e-3
 WORTH_A_THREAD = 2048
 ALL = Node("name", "table0")
 Range = tuple[float, float]
-
-
-@lru_cache(maxsize=64)
-def guide_of(points: tuple[float, ...]) -> tuple[bool, Array, int]:
-    """Of a rising grid: whether its guide is even in the `pace` of a number and not in the number itself; the last
-    point below each of its steps; and how many comparisons tell the rest.
-
-    Raises `EmitError` for a grid that is too uneven.
-    """
-    grid = np.array(points)
-    best: tuple[int, bool, Array] | None = None
-    for count in GUIDES:
-        for paced in (False, True) if grid[0] > 0.0 else (False,):
-            x = pace(grid) if paced else grid
-            # what rounding puts on the wrong side of a step is found by a comparison more
-            edges = np.linspace(x[0], x[-1], count + 1) - 1e-6 * (x[-1] - x[0]) / count
-            below = np.clip(np.searchsorted(x, edges, side="right") - 1, 0, grid.size - 2)
-            steps = int(np.max(np.diff(below)))
-            if best is None or steps < best[0]:
-                best = steps, paced, below[:-1].astype(float)
-        if best is not None and best[0] <= 1:
-            break
-    assert best is not None
-    if best[0] > STEPS:
-        raise EmitError("a grid of the law is too uneven to be looked up", remedy="take compiled=False")
-    return best[1], best[2], best[0]
-
-
-def pace(x: Array) -> Array:
-    """Of numbers above zero: their logarithm to the base 2 at the powers of 2, and linear between them."""
-    fraction, exponent = np.frexp(x)
-    return np.asarray(exponent - 1 + (2.0 * fraction - 1.0))
-
-
-class Tables(Store):
-    """A `Store` that finds the cell of a grid by the bits of a number, and reads a value and a slope."""
-
-    def cell(self, x: Any, grid: Array) -> Any:
-        """The cell of a rising ``grid`` (k,) in which ``x`` lies; the first and the last one beyond its ends."""
-        paced, guide, steps = guide_of(tuple(grid.tolist()))
-        low, high = pace(grid[[0, -1]]).tolist() if paced else grid[[0, -1]].tolist()
-        place = Node("pace", Node.of(np.maximum(x, float(grid[0])))) if paced else x
-        at = np.clip((place - low) * (guide.size / (high - low)), 0.0, guide.size - 1.0)
-        cell: Any = self.at(guide, Node("floor", Node.of(at)))
-        for _ in range(steps):
-            cell = cell + np.where(x >= self.at(grid, np.minimum(cell + 1.0, grid.size - 1.0)), 1.0, 0.0)
-        return np.minimum(cell, grid.size - 2.0)
-
-    def within(self, x: Any, grid: Array) -> tuple[Any, Any]:
-        """As `Store.within`."""
-        cell = self.cell(x, grid)
-        begin, end = self.at(grid, cell), self.at(grid, cell + 1.0)
-        return cell, np.clip((x - begin) / (end - begin), 0.0, 1.0)
-
-    def interpolated(self, x: Any, grid: Array, values: Array) -> Any:
-        """``np.interp``."""
-        held = np.clip(x, float(grid[0]), float(grid[-1]))
-        cell, slopes = self.cell(held, grid), np.diff(values) / np.diff(grid)
-        return self.at(values, cell) + (held - self.at(grid, cell)) * self.at(slopes, cell)
 
 
 def chebyshev(x: Node, degree: int) -> list[Node]:
@@ -152,7 +93,7 @@ def scaled(law: Law, values: Mapping[str, Any]) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class KernelNeuron(TracedLaw):
+class KernelNeuron(NeuronLaw):
     """A `NeuronLaw` of recording operands, whose laws look numbers up in a ``store``."""
 
     store: Store = field(kw_only=True)
@@ -184,7 +125,7 @@ class _Neurons:
 
     def __init__(self, law: NeuronLaw, bounds: Mapping[str, Range], dtype: str) -> None:
         names = ["w0", *(f"q{k}" for k in range(len(law.fields) - 1))]
-        store = Tables()
+        store = Store()
         flow = TracedFlow(**law.flow.__dict__, store=store)
         tables = {name: TracedTable(table.x, table.y, store=store) for name, table in law.tables.items()}
         traced = KernelNeuron(flow, law.laws, MappingProxyType(tables), law.numbers, store=store)

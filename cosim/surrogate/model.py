@@ -24,7 +24,17 @@ from cosim.devices.maps import ENERGY, EventMap
 from cosim.devices.pulse import PulseShape
 from cosim.errors import InputError, UnknownName
 from cosim.parameters import ParameterSet
-from cosim.surrogate.answers import FARTHEST, Answer, arrays_for, beyond, common_shape, described, outside_of
+from cosim.surrogate.answers import (
+    FARTHEST,
+    Answer,
+    arrays_for,
+    beyond,
+    common_shape,
+    described,
+    extrapolated_in,
+    outside_of,
+    which_beyond,
+)
 from cosim.surrogate.base import (
     POLICIES,
     Certificate,
@@ -243,18 +253,21 @@ class Surrogate:
 
         Returns:
             The states after the event, and the map's outputs: what a read gives after it, and the ``energy`` (J) that
-            it takes.
+            it takes. With the policy "warn" either tells how many events of an instance were ``extrapolated`` so far.
 
         Raises:
             UnknownName, InputError: a state or an input is unknown or missing, or their shapes do not fit.
             DomainError: outside the certificate's domain, where ``policy`` is "raise".
         """
-        outside = outside_of(state)
+        outside, count = outside_of(state), extrapolated_in(state)
         if self.policy == "warn":  # before `out` overwrites the states
-            found = beyond(self, *self._arrays(state, inputs))
-            outside = found[0][0] if found else outside
+            x, u = self._arrays(state, inputs)
+            if found := beyond(self, x, u):
+                bad = np.broadcast_to(which_beyond(self, x, u), common_shape({**x, **u}, self.instances))
+                outside, count = found[0][0], count + int(np.count_nonzero(bad))
         after, outputs = self._event(state, inputs, energy=True, out=out)
-        return Answer(after, outside=outside), Answer(outputs, outside=outside)
+        first, second = (Answer(part, outside=outside, extrapolated=count) for part in (after, outputs))
+        return first, second
 
     def follow(self, state: Values, inputs: Values, *, out: Mapping[str, Array] | None = None) -> tuple[Values, Values]:
         """Many events on every instance, one after the other: as `step` for each, without arrays of their own.
@@ -471,10 +484,6 @@ class Surrogate:
         if not found:
             return None
         if self.policy == "ask" and self.certificate is not None:
-            bad: NDArray[np.bool_] = np.zeros((), dtype=bool)
-            for name, x in (*inputs.items(), *state.items()):
-                low, high = self.ends[name]
-                bad = bad | ~((x >= low) & (x <= high)) | self.certificate.domain.in_gap(name, x)
-            return bad
+            return which_beyond(self, state, inputs)
         complain(found[0][0], kind=found[0][1], policy=self.policy)
         return None

@@ -46,6 +46,7 @@ from cosim.surrogate.spike_bench import (
     samples_in,
     seen,
     seen_said,
+    time_said,
 )
 from cosim.surrogate.summary import ErrorSummary
 from cosim.surrogate.trains import covered_parts
@@ -247,7 +248,8 @@ def train_neuron(
         simulator: runs the trains.
         trains: to learn from, of ``count`` input spikes each, their mean intervals spread over the neuron's; the first
             half of them are random, the others `critical_spikes` by what was learned of these.
-        budget: seconds after which no further train to learn from is recorded, but for the first two.
+        budget: seconds after which no further train to learn from is recorded, but for the first two. The held-out ones
+            take time beside it; the certificate has the sum.
         held_out: trains of the certificate, as `held_out_trains` has them, and so the next two.
         stretches: short ones, which calibrate the prediction intervals after 1 and 10 events.
         rollouts: long ones, for the intervals after 1000 events.
@@ -283,7 +285,8 @@ def train_neuron(
     most = max(float(train.intervals.max()) for train in (*made, *held.all))
     chosen = neuron_set(neuron, law, shortest=shortest, longest=most)
     plain = Surrogate(chosen, learned=law)
-    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=given.notes)
+    notes = (*given.notes, time_said(given, held.all, held.seconds))
+    surrogate, errors = _certified(plain, neuron, simulator, held, seed=seed, limits=limits, notes=notes)
     each = spent / max(sum(train.intervals.size for train in made), 1)
     return TrainedNeuron(surrogate, errors, tuple(held.trains), spent, each, held.runs)
 

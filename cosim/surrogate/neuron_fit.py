@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.constants import Boltzmann, e
 
 from cosim.devices.base import Array
 from cosim.errors import FitError
@@ -21,6 +20,7 @@ from cosim.surrogate.neuron import HASTY, NUMBERS, QUIET, NeuronLaw, SpikeTrain,
 from cosim.surrogate.neuron_events import EARLY, LATER, Events
 from cosim.surrogate.neuron_laws import CAP, KINDS, LEAST_FRESH, best_of, law_of, nearest, smooth, trimmed, weighted
 from cosim.surrogate.planar import Flow, flow_of
+from cosim.units import BOLTZMANN, CHARGE
 
 CELLS = 240  # of the clock of the leak
 LEAST_SPIKES, LEAST_SEEN = 10, 3  # spikes to learn from; to have an average
@@ -56,7 +56,7 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     numbers = dict.fromkeys(NUMBERS, 0.0) | {
         "step": step, "tau": tau, "kick": kick, "dead": dead, "reset": reset, "memory": MEMORY * dead,
         "most ahead": MOST_AHEAD * top, "most behind": AHEAD * top, "coupled": 1.0,
-        "thermal": Boltzmann / e * trains[0].temperature,
+        "thermal": BOLTZMANN / CHARGE * trains[0].temperature,
     }  # fmt: skip
     events = Events.of(trains, numbers["memory"])
     leak = _clock(trains, np.linspace(0.0, 1.02 * top, CELLS + 1), quiet=SETTLED * dead, since=dead)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cosim.devices.base import Array, Values
 from cosim.errors import InputError
-from cosim.surrogate.answers import Answer, common_shape, outside_of
+from cosim.surrogate.answers import Answer, common_shape, extrapolated_in, outside_of
 from cosim.surrogate.base import REST, complain, require_inside, require_names
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def followed(
     for name, values in x.items():
         ready.setdefault(name, np.empty(shape, surrogate.dtype))
         ready[name][...] = values
-    after: Values = Answer(ready, outside=outside_of(state))
+    after: Values = Answer(ready, outside=outside_of(state), extrapolated=extrapolated_in(state))
     for k in range(events):
         now = Values({name: values[k] for name, values in given.items()})
         after, _ = surrogate.step(after, now, out={**ready, **{name: row[k] for name, row in rows.items()}})
-    return after, Answer(rows, outside=outside_of(after))
+    return after, Answer(rows, outside=outside_of(after), extrapolated=extrapolated_in(after))

@@ -152,6 +152,15 @@ def knots(given: Spikes, starts: Array) -> Knots:
     return Knots.model_validate({"kind": "pwl", "points": points})
 
 
+def time_said(learned: Recorded[Train], held: Sequence[Train], seconds: float) -> str:
+    """What all trains took, for a certificate: those to learn from and those ``held`` out, which took ``seconds``."""
+    spent, whole = learned.seconds / 60.0, (learned.seconds + seconds) / 60.0
+    return (
+        f"simulator's time: {spent:.1f} min for {len(learned.trains)} trains to learn from, which a budget counts, and "
+        f"{seconds / 60.0:.1f} min for {len(held)} held out: {whole:.1f} min, without what its own error repeats"
+    )
+
+
 @contextmanager
 def said_where(kept: Path | None) -> Iterator[None]:
     """Ctrl-C says where trains are kept, and how to go on."""

@@ -113,6 +113,7 @@ class RandomTrains:
         self.asked = list(self.sizes)  # before any was cut
         self.left: dict[str, int] = {}  # state that left its range -> events that are no evidence
         self.tested = {name: np.zeros(TENTHS, dtype=np.int64) for name in event_map.states}
+        self.seen = {name: np.zeros(TENTHS, dtype=np.int64) for name in event_map.states}  # trains: independent starts
 
     def events(self, number: int) -> xr.Dataset:
         """A train: from either end of all ranges, then in each from the tenth that lacks least to be tested."""
@@ -148,7 +149,9 @@ class RandomTrains:
         self.sizes, self.asked = self.sizes + more, self.asked + more
         found = events.drop_vars(list(before)).assign(before).merge(answer).isel({EVENT: slice(0, count)})
         for name, entry in self.map.states.items():
-            self.tested[name] += np.histogram(found[f"{name}_before"], bins=TENTHS, range=entry.range)[0]
+            counts = np.histogram(found[f"{name}_before"], bins=TENTHS, range=entry.range)[0]
+            self.tested[name] += counts
+            self.seen[name] += counts > 0
         return found
 
     def notes(self) -> list[str]:
@@ -164,7 +167,8 @@ class RandomTrains:
         for name, counts in self.tested.items():
             shown = ", ".join(str(n) for n in counts)
             said.append(
-                f"pulses in each tenth of {name}: {shown}; a tenth with fewer than {LEAST_TESTED} is not certified"
+                f"pulses in each tenth of {name}: {shown}; a tenth with fewer than {LEAST_TESTED} is not certified; "
+                f"they come of {', '.join(map(str, self.seen[name]))} trains, in which one follows another"
             )
         return said
 

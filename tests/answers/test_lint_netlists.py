@@ -216,6 +216,23 @@ def test_functions_beside_parameters_on_one_card(simulator: Simulator, tmp_path:
     assert bench.with_(parameters={"k": 0.0}).run(simulator)["vo"].values == pytest.approx(101.0 / 1101.0)
 
 
+def test_a_block_that_drives_its_output_is_not_compared_but_run(simulator: Simulator, tmp_path: Path) -> None:
+    netlist, module_ = tmp_path / "b.net", tmp_path / "b.va"
+    netlist.write_text(
+        "R1 in out 4k7\nC1 out 0 1u IC=0.5\nX1 out b buf\nV1 in 0 1\n.subckt buf a b\n"
+        "E1 b 0 value={2*limit(V(a),0,1)}\n.ends\n.tran 1m\n"
+    )
+    module_.write_text(
+        '`include "disciplines.vams"\nmodule buf(a, b);\ninout a, b;\nelectrical a, b;\nreal x, told;\nanalog begin\n'
+        "x = x + 1e6*(V(a) - x)*($abstime - told);\ntold = $abstime;\nV(b) <+ x + 0*V(b);\nend\nendmodule\n"
+    )
+    for file, runs in ((netlist, ("subcircuit 'buf'", "the circuit")), (module_, ())):
+        repair = fix_file(file, simulator)
+        assert repair.offered, repair.to_dict()
+        assert "against ground" in repair.equivalence.unverified[0]
+        assert repair.equivalence.rest == runs
+
+
 DIODE = "* a diode\n.option post\n{cards}I1 0 d 1m\nD1 d 0 dm\n.model dm d is=1e-14\n.op\n.end\n"
 TEMPERATURES = {
     "none": ("", [".temp 25", ".options tnom=25"]),

@@ -14,7 +14,7 @@ from cosim.engines.registry import open_simulator
 from cosim.engines.simulator import Deck, Simulator
 from cosim.language.expressions import Unreadable
 from cosim.language.netlist import logical_lines
-from cosim.lint import drive, equivalence, va_rules
+from cosim.lint import drive, equivalence, lint, va_rules
 from cosim.lint.lint import fix_file
 from cosim.lint.lt_reading import Subcircuit
 from cosim.lint.va_behavioural import subcircuit
@@ -90,6 +90,25 @@ CASES = {
               "x = x + 1e5*h*V(p, n)*($abstime - last);\nlast = $abstime;\nI(p, n) <+ V(p, n)*(1 + tanh(x))*h/1k;"),
         1e-5, "x is the voltage of an internal node",
     ),
+    "a gap in metres, beside a power of it in units of 1 nm, with a limiter and a temperature that lags": Case(
+        model("parameter real low = 2e-10, high = 17e-10, tau = 2e-8;\nreal gap, rate, temp, last;\n"
+              "analog function real limited;\ninput u, a, b;\nreal u, a, b;\nreal sharp = 10;\n"
+              "if (u > b) limited = b; else if (u < a) limited = a; else limited = u;\nendfunction",
+              "@(initial_step) begin gap = 12e-10; temp = 300; end\n"
+              "rate = -0.005*exp(-3000/temp)*sinh((16 - 0.8*pow(gap/1e-9, 3))*V(p, n)/2);\n"
+              "gap = limited(gap + rate*($abstime - last), low, high);\n"
+              "I(p, n) <+ 1e-3*exp(-gap/2.5e-10)*sinh(V(p, n)/0.5);\n"
+              "temp = (temp + ($abstime - last)*(3e13*abs(V(p, n)*I(p, n)) + 300/tau))/(1 + ($abstime - last)/tau);\n"
+              "last = $abstime;"),
+        2e-6, "gap is the voltage of an internal node",
+    ),
+    "what a timer changes at each tick, by two branches, as a recurrence": Case(
+        model("parameter real A = 0.3, a = 1e-4;\nreal c = A, heat, dc;\nreal dt = 2e-9;",
+              "@(timer(1e-9, 2e-9, 1e-12)) begin\nheat = 0.5*heat + 0.1*c;\nif (V(p, n) > 0) begin\n"
+              "dc = dt*1e5*V(p, n)*(1 - c)*(1 + heat);\nc = c + dc;\nend else begin\ndc = a*c*V(p, n);\nc = c + dc;\n"
+              "end\nif (c > 1) c = 1;\nend\nI(p, n) <+ 1e-3*c*V(p, n);"),
+        2e-5, "what @(timer) changes at each tick goes there within its period 2e-9",
+    ),
     "a time step in a parameter, which is said": Case(
         model("parameter real dt = 1n;\nparameter real h = 5;\nreal x;",
               "x = x + 1e5*h*V(p, n)*dt;\nI(p, n) <+ V(p, n)*(1 + tanh(x))*h/1k;"),
@@ -113,6 +132,7 @@ def test_the_repair_is_what_was_written(
     case = CASES[name]
     monkeypatch.setattr(drive, "PERIODS", (case.period,))
     monkeypatch.setattr(drive, "AMPLITUDES", (1.0,))
+    monkeypatch.setattr(lint, "TICKS", 1e4)  # for 1e5: a tenth of the time
     monkeypatch.setattr(equivalence, "_READ_STEPS", (5600, 22400))
     file = tmp_path / "m.va"
     file.write_text(case.text)

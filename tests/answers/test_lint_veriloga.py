@@ -228,7 +228,7 @@ CASES = {
     ),
     "timer": Case(
         model("@(initial_step) x = 0.2;\n@(timer(0, 1n)) x = x + 1n*1e5*V(p, n);\nI(p, n) <+ 1m*x*V(p, n);", "real x;"),
-        (("hidden-state", 9), ("event", 9)), left=("hidden-state",),
+        (("hidden-state", 9), ("event", 9)), 1e-6, 3e-4,
     ),
     "cross": Case(
         model("@(cross(V(p, n) - 0.5, +1)) begin\nif (k > 0) n_ = n_ + 1;\nend\nI(p, n) <+ 1m*V(p, n)*n_;",

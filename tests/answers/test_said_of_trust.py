@@ -86,6 +86,10 @@ def test_an_interval_is_for_answers_from_within_the_domain(cell):
     later, _ = extrapolating.step(after, Values({"amplitude": 1.0}))  # it follows from what was outside
     with pytest.raises(DomainError, match="50 V"):
         cell.interval(later)
+    assert after.extrapolated == outputs.extrapolated == later.extrapolated == 1
+    with pytest.warns(DomainWarning, match="50 V is outside"):
+        more, _ = extrapolating.step(later, Values({"amplitude": np.array([50.0, 1.0, -50.0])}))
+    assert more.extrapolated == 3  # events of an instance
 
 
 @pytest.mark.parametrize(("value", "said"), [(7.0, "state w = 7 is outside 0..1"), (np.nan, "state w is not finite")])

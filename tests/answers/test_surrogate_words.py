@@ -12,7 +12,7 @@ import xarray as xr
 
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
-from cosim.cli.surrogate_common import narrower
+from cosim.cli.surrogate_common import UNSEEN, narrower
 from cosim.devices.base import Values
 from cosim.engines.simulator import Simulator
 from cosim.errors import DomainError, InputError
@@ -147,12 +147,25 @@ def test_the_domain_in_words(value: float, allowed: tuple[float, float], unit: s
 
 
 def test_a_check_names_what_fresh_events_did_not_see() -> None:
-    old = Domain({}, {"v": (0.0, 1.0), "n": (0.0, 1.0), "u": (0.0, 0.5)}, units={"v": "V"}, gaps={"n": ((0.3, 0.4),)})
-    assert list(narrower(old, old)) == []
-    fresh = replace(old, states={"v": (0.1, 1.0), "n": (0.0, 1.0), "u": (0.0, 0.6)}, gaps={"n": ((0.3, 0.5),)})
+    old = Domain(
+        {"interval": (1.0, 1e4), "a": (-1.0, 1.0)}, {"v": (0.0, 1.0), "n": (0.0, 1.0), "u": (0.0, 0.5)},
+        units={"v": "V", "interval": "s"}, gaps={"n": ((0.3, 0.4),)},
+    )  # fmt: skip
+    assert narrower(old, old) == ()
+    fresh = replace(old, inputs={"interval": (2.0, 5e3), "a": (-0.9, 0.9)})
+    assert narrower(old, fresh) == ()
+    fresh = replace(
+        old, inputs={"interval": (3.0, 1e4), "a": (-1.0, 0.7)}, states={**old.states, "v": (0.1, 1.0), "u": (0.0, 0.6)},
+        gaps={"n": ((0.3, 0.5),)},
+    )  # fmt: skip
     assert list(narrower(old, fresh)) == [
-        "narrower    certified is v 0..1 V; of it these events saw v 0.1..1 V",
-        "narrower    certified is n 0..1 but for 0.3..0.4; of it these events saw n 0..1 but for 0.3..0.5",
+        f"certified is {one}, and of it these events saw {other}"
+        for one, other in (
+            ("interval 1..1e+04 s", "interval 3..1e+04 s"),
+            ("a -1..1", "a -1..0.7"),
+            ("v 0..1 V", "v 0.1..1 V"),
+            ("n 0..1 but for 0.3..0.4", "n 0..1 but for 0.3..0.5"),
+        )
     ]
 
 
@@ -180,8 +193,11 @@ def test_train_says_what_it_covers_and_whether_it_passes(
     assert "vteam_2015 is a set of vteam, which is neither threshold_memristor" in capsys.readouterr().err
     # figures are written beside JSON too
     words = ["surrogate", "check", "a.npz", "--against", "integration", "--pulses", "60", "--json", "--figure", "c.png"]
-    assert main(words) == 0
-    assert json.loads(capsys.readouterr().out)["passed"]
+    code, told = main(words), json.loads(capsys.readouterr().out)
+    assert not told["check"]["broken"]
+    assert not told["missed_intervals"]
+    assert code == (UNSEEN if told["not_verified"] else 0)
+    assert told["passed"] == (code == 0)
     assert Path("c.png").exists()
     assert main([*TRAIN, "--limit", "state=0.000001%"]) == 1
     assert "\nfails: w: " in capsys.readouterr().out

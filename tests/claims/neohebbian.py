@@ -74,7 +74,7 @@ def against(entry: Mapping[str, Any], gamma: float) -> Mapping[str, float]:
 
 def inside(entry: Mapping[str, Any]) -> bool:
     """Whether the whole interval lies between the lowest γ that learns and the limit without loss."""
-    return bool(entry["interval"][0] > FAST and entry["interval"][1] < LIMIT)
+    return entry["interval"] is not None and bool(entry["interval"][0] > FAST and entry["interval"][1] < LIMIT)
 
 
 def usual() -> MazeSystem:
@@ -92,7 +92,7 @@ def measure(tell: Report) -> Figures:
         resume=resuming(),
         progress=lambda _, done, of: tell(f"maps: {done} of {of} runs"),
     )
-    run_network(chosen(USUAL.with_(episodes=1)))  # compiles
+    run_network(chosen(USUAL.with_(episodes=USUAL.enough)))  # compiles
     started, steps = time.process_time(), 0
     others: dict[str, Any] = {}
     for name, settings in CHOICES.items():
@@ -254,7 +254,12 @@ def table(choices: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for name in choices[str(LARGE[0])]:
         each = [choices[str(n)][name] for n in LARGE]
-        optimal = (f"{x['gamma']:g} ({x['interval'][0]:g} to {x['interval'][1]:g})" for x in each)
+        optimal = (
+            "no run reached it"
+            if x["interval"] is None
+            else f"{x['gamma']:g} ({x['interval'][0]:g} to {x['interval'][1]:g})"
+            for x in each
+        )
         low, high = zip(*(x["pulses"] for x in each), strict=True)
         rows.append((name, *optimal, f"{min(low):g} to {max(high):g}"))
     return rows

@@ -1,5 +1,8 @@
 """Thermal synapses of the recurrent network: heat in the loop, writes after a frame, and what cannot be."""
 
+import gc
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +10,11 @@ import numpy as np
 import pytest
 
 from cosim.cli.app import main
+from cosim.data.speech import Utterance
 from cosim.errors import CosimError, InputError
 from cosim.network.run import Streams, run_network
 from cosim.network.systems.maze_settings import time_constant, volts
-from cosim.network.systems.rsnn import RsnnSystem
+from cosim.network.systems.rsnn import HEATED, RsnnRun, RsnnSystem
 from cosim.network.systems.rsnn_settings import PRESETS, RsnnSettings, ThermalSettings
 from cosim.network.systems.rsnn_thermal import ThermalArray, coupling_of, crosstalk, devices
 from cosim.report.rsnn_figures import plot_learning
@@ -57,7 +61,7 @@ def test_temperatures_are_the_eligibilities_that_decay(written: int) -> None:
     run.written = written
     one = run.system.speech.train[0]
     plus, minus = by_hand(system(turns).start(Streams(1)), one, HOT, side=1.0 if written == 0 else -1.0)
-    run._shown(one, rate=1e-6)
+    list(run._shown(one, rate=1e-6))
     traces = run.simulation.traces["into"]
     assert plus.max() > 1e-3
     assert minus.max() > 1e-3
@@ -70,7 +74,7 @@ def test_conductances_follow_the_temperature_while_a_frame_lasts() -> None:
     thermal = HOT.with_(alpha=5e-3)
     run = system(thermal).start(Streams(1))
     cold = [x.copy() for x in run.arrays["into"].shares()]
-    run._shown(run.system.speech.train[0], rate=1e-6)
+    list(run._shown(run.system.speech.train[0], rate=1e-6))
     p, traces = devices(thermal).parameters.resolved(), run.simulation.traces["into"]
     for x, name, half in zip(cold, ("w", "w_minus"), ("plus", "minus"), strict=True):
         hot = x * (1.0 + 5e-3 * float(p.full_scale_rise) * traces[f"own_{half}"])
@@ -79,6 +83,49 @@ def test_conductances_follow_the_temperature_while_a_frame_lasts() -> None:
     run._write(40)
     for x, name in zip(run.arrays["into"].shares(), ("w", "w_minus"), strict=True):
         assert np.array_equal(run.simulation.cells["into"].state[name], x)
+
+
+@pytest.mark.parametrize("thermal", [None, HOT])
+def test_frames_are_shown_some_at_a_time(thermal: ThermalSettings | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spikes that are on their way where one run ends arrive in the next one, and what synapses hold is the same."""
+    found = []
+    for chunk in (1000, 7):
+        monkeypatch.setattr("cosim.network.systems.rsnn.CHUNK", chunk)
+        run: Any = system(thermal).start(Streams(1))
+        for batch in range(2):
+            run.learn(batch)
+        _, arrays = run.evaluate()
+        post = "post_psi" if thermal is None else "post_q"
+        traces = [run.simulation.traces[name][key] for name in HEATED for key in ("pre_f", post)]
+        found.append((run.loss, [run.weight(name) for name in ("into", "among", "read")], traces, arrays["confusion"]))
+    spikes = run.answers(run.system.speech.train[0]).counts["hidden"].sum()
+    assert spikes > 20
+    for one, other in zip(*found, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+
+
+def test_memory_does_not_grow_with_the_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peak of learning five and twenty times as many frames as are shown at a time."""
+    monkeypatch.setattr("cosim.network.systems.rsnn.CHUNK", 40)
+    carry, peaks = RsnnRun._carry, []
+
+    def tidied(run: RsnnRun, *, learns: bool) -> None:  # the loop's objects refer to each other
+        gc.collect()
+        carry(run, learns=learns)
+
+    monkeypatch.setattr(RsnnRun, "_carry", tidied)
+    for times in (5, 20):
+        whole = system()
+        first = whole.speech.train[0]
+        longer = Utterance(np.tile(first.features, (times, 1)), np.tile(first.phones, times))
+        run: Any = replace(whole, speech=replace(whole.speech, train=(longer,))).start(Streams(0))
+        run.learn(0)
+        tracemalloc.start()
+        run.learn(0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 8 * 15 * 40  # bytes: less than a number per frame
 
 
 def test_a_write_is_that_of_the_device_s_map() -> None:
@@ -145,7 +192,7 @@ def test_what_is_left_of_the_rate() -> None:
     run = system(HOT.with_(writes="alternate"), left=0.0).start(Streams(1))
     run.count = len(run.system.batches)
     before = run.arrays["into"].states()[0].copy()
-    run._shown(run.system.speech.train[0], rate=1e-6)
+    list(run._shown(run.system.speech.train[0], rate=1e-6))
     run._write(40)
     np.testing.assert_allclose(run.arrays["into"].states()[0], before, atol=1e-12)
     with pytest.raises(InputError, match=r"what is left of the rate is 2; give a share of 0\.\.1"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -484,3 +486,13 @@ BAD: list[tuple[str, Callable[[], Any], type[InputError], str]] = [
 def test_bad_input_is_said(make: Callable[[], Any], error: type[InputError], says: str) -> None:
     with pytest.raises(error, match=says):
         make()
+
+
+def test_the_network_of_digits_imports_nothing_large() -> None:
+    """What its memory rests on: of 60 000 images in 300 MB each of these would take a part."""
+    code = (
+        "import sys, cosim; from cosim.data import datasets; from cosim.network.systems.stc import StcSystem; "
+        "print(*({'scipy', 'xarray', 'pandas', 'pyarrow', 'pooch', 'matplotlib', 'numba'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []

@@ -12,6 +12,7 @@ import xarray as xr
 from cosim.bench.events import BenchMap
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
+from cosim.cli.surrogate_common import UNSEEN
 from cosim.engines.simulator import Simulator
 from cosim.errors import InputError
 from cosim.resources import listing
@@ -195,7 +196,7 @@ def test_any_device_is_certified_against_a_bench(tmp_path: Path, capsys: pytest.
     out = capsys.readouterr().out
     assert "map pulse on mine with the surrogate's own parameter set vteam_2015" in out
     assert "amplitude -0.2..0.2 V" in out  # the bench's range: the device's own is wider
-    assert main(["surrogate", "check", str(file), "--against", str(bench), "--pulses", "60", "--json"]) == 0
+    assert main(["surrogate", "check", str(file), "--against", str(bench), "--pulses", "60", "--json"]) in (0, UNSEEN)
     check = json.loads(capsys.readouterr().out)["check"]
     # the same equations in another integrator; ngspice's own error in a state is 1e-4 a pulse
     assert check["errors"]["x"]["max"] < 2e-3

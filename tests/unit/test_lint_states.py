@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cosim.cli.app import main
 from cosim.devices.base import Array
 from cosim.lint import va_behavioural, va_fix, va_rules
 from cosim.lint.va_reading import ModuleReading
@@ -114,6 +115,14 @@ ARRAYS = {
         "s = 0;\nfor (i = 0; i < 2; i = i + 1)\nfor (j = 0; j < 3; j = j + 1) begin\nm[i][j] = (10*i + j)*V(p, n);\n"
         "s = s + m[i][j];\nend\nI(p, n) <+ 1m*s;",
     ),
+    "an index that is read behind its loop": model(
+        "real x[0:2], s;\ninteger i;",
+        "s = 0;\nfor (i = 0; i < 3; i = i + 1) begin\nx[i] = i + 1;\ns = s + x[i];\nend\nI(p, n) <+ 1m*s*i*V(p, n);",
+    ),
+    "a loop over a real number": model(
+        "real x[0:3], s, k;",
+        "s = 0;\nfor (k = 0; k < 4; k = k + 1) begin\nx[k] = 1;\ns = s + x[k]*(k/2);\nend\nI(p, n) <+ 1m*s*V(p, n);",
+    ),
     "an index that a voltage decides": model(
         "parameter real g[0:2] = '{1m, 2m, 5m} from (0:inf);\ninteger k;",
         "k = (V(p, n) > 0.5) ? 2 : (V(p, n) > 0) ? 1 : 0;\nI(p, n) <+ g[k]*V(p, n);",
@@ -144,6 +153,10 @@ def test_arrays_are_single_variables(name: str) -> None:
             "too long",
         ),
         ("electrical s[0:1];", "V(s[0]) <+ V(p, n);", ""),
+        ("real x[0:1];\ninteger k;", "for (k = 0; k < pow(10, 400); k = k + 1) x[0] = 1;", "not finite"),
+        ("real x[0:1e400];", "x[0] = 1;", "not finite"),
+        ("real x[0:1];", "x[sqrt(-1)] = 1;", "not finite"),
+        ("real x[0:1];\ninteger k;", "for (k = 0; k < 2; k = k + 1) begin x[0] = 1; k = k + 1; end", "assigns it"),
     ],
 )
 def test_other_arrays_are_left(declared: str, body: str, why: str) -> None:
@@ -166,6 +179,11 @@ LATCHES = {
     "arguments in variables": switch(
         "integer on;\nreal v, up, down;",
         "v = V(p, n);\nup = v - 0.7;\ndown = v + 0.5;\n@(cross(up, +1)) on = 1;\n@(cross(down, -1)) on = 0;",
+    ),
+    "events that 'or' joins": switch(
+        "integer on;",
+        "@(initial_step or cross(V(p, n) + 0.5, -1)) on = 0;\n"
+        "@(cross(V(p, n) - 0.7, +1) or cross(V(p, n) - 0.9, +1)) on = 1;",
     ),
     "a choice that may be itself": switch("integer on;", "on = (V(p, n) > 0.7) ? 1 : (V(p, n) < -0.5) ? 0 : on;"),
     "a copy of the event": switch(
@@ -228,8 +246,14 @@ REFUSED = {
     "an event that asks for what it sets": (
         switch("integer on;", "@(cross(V(p, n) - on, +1)) on = 1;"), "which keeps a value itself",
     ),
-    "an event of the start and of a crossing": (
-        switch("real on;", "@(initial_step or cross(V(p, n) - 0.7, +1)) on = 1;"), "with 'or' is not supported",
+    "an event of the start and of a crossing that sets a state": (
+        model("real x, h, told;", STEPPED.format(
+            f"@(initial_step or cross(V(p, n) - 0.7, +1)) x = 0.1;\nx = x + 1e6*V(p, n)*h;\n{OUT}")),
+        "'x' changes in line",
+    ),
+    "events of which both can be past, as a power of a voltage has it": (
+        switch("integer on;\nreal u;", "u = 1000*V(p, n);\n@(cross((u - 600)*(800 - u), +1)) on = 1;\n"
+               "@(cross(u - 700, +1)) on = 0;"), "can be past at once",
     ),
     "an event that is enabled": (
         switch("integer on;", "@(cross(V(p, n) - 0.7, +1, 1n, 1m, 0)) on = 1;"), "enabled by an argument",
@@ -260,3 +284,57 @@ def test_integers_round_in_functions_too() -> None:
     assert "nint(" not in written  # which takes a half to the even number
     assert "floor(abs(2.5) + 0.5)" in written  # k
     assert "ceil(" in written  # the quotients
+
+
+def test_the_branch_of_an_analysis_stays() -> None:
+    text = model(
+        "real x, g, h, told;",
+        "@(initial_step) x = 0.5;\n"
+        + STEPPED.format(f'if (analysis("tran")) g = 2; else g = 1;\nx = x + h*g*1e6*V(p, n)*x*(1 - x);\n{OUT}'),
+    )
+    repaired, left = fixed(text)
+    assert left == ()
+    assert 'if (analysis("tran")) g = 2; else g = 1;' in repaired
+    assert np.max(np.abs(current(repaired) - current(text))) < NEAR * np.max(np.abs(current(text)))
+
+
+def test_a_state_is_not_repaired_beside_one_whose_time_step_would_go() -> None:
+    text = model("real x, y, h, told;", STEPPED.format(f"y = y*h + V(p, n);\nx = x + h*1e6*V(p, n);\n{OUT}"))
+    repaired, left = fixed(text)
+    assert "y = y*h + V(p, n);" in repaired
+    assert any("'x'" in reason for reason in left), left
+
+
+def test_a_timer_ticks_when_it_says() -> None:
+    text = model("real n_;", "@(timer(1.5e-9, 0.4e-9)) n_ = n_ + 1;\nI(p, n) <+ n_;")
+    assert current(text)[[0, 1, 2, 3, 4]] == pytest.approx([0, 0, 2, 4, 7])  # 1.5, 1.9, 2.3, 2.7, 3.1, 3.5, 3.9
+
+
+def test_a_division_that_is_meant_is_no_finding() -> None:
+    text = model("integer m;", "m = 7;\nI(p, n) <+ m/2*V(p, n);{}")
+    said = [
+        {finding.rule for finding in va_rules.check(va_rules.read(text.replace("{}", comment)))}
+        for comment in ("", " // rounds down", " // half, lint: allow integer-division")
+    ]
+    assert said == [{"integer-division"}, {"integer-division"}, set()]
+
+
+def test_parameters_by_which_events_are_conditions_are_named() -> None:
+    done = va_fix.fix(va_rules.read(LATCHES["integers"], Path())).done
+    assert any("shown with down, up at the default alone" in one for one in done), done
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x = x + 1e6*V(p, n)*h;\nif (x > pow(10, 400)) x = pow(10, 400);",
+        "@(initial_step) x = sqrt(-1);\nx = x + 1e6*V(p, n)*h;",
+        "repeat (1e400) x = x + 1e6*V(p, n)*h;",
+    ],
+)
+def test_a_value_that_is_not_finite_is_said(body: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "m.va"
+    file.write_text(model("real x, h, told;", STEPPED.format(f"{body}\n{OUT}")))
+    assert main(["lint", str(file), "--fix", str(tmp_path / "out.va")]) in (0, 1)
+    said = capsys.readouterr().out
+    assert "not finite" in said or "does not end" in said or "does not compile" in said, said

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -46,7 +47,7 @@ AT = 0.5  # variability of Fig. 9
 RUNS = 20
 IN_TIME = 10.0  # episodes per grid length within which Fig. 9 counts a success: our choice
 DRAWS = 4000  # of the bootstrap
-KEPT = ("episodes", "steps", "reached", "beyond", "pulses")  # of each run
+KEPT = ("episodes", "steps", "reached", "beyond", "pulses", "spent")  # of each run
 EPISODES, SUCCESSES = "episodes", "successes"
 
 
@@ -158,8 +159,9 @@ class MazeSystem(System):
 
     @property
     def tested(self) -> tuple[float, float]:
-        """The numbers of pulses for which the devices' map is tested."""
-        return self.cells.map.inputs["pulses"].range
+        """The numbers of pulses for which the surrogate is certified, or else the devices' map is tested."""
+        certificate = self.cells.certificate
+        return self.cells.map.inputs["pulses"].range if certificate is None else certificate.domain.inputs["pulses"]
 
     def drawn(self, size: int, streams: Streams, run: int) -> Grid:
         """The grid of a run."""
@@ -204,9 +206,10 @@ class MazeSystem(System):
         for seed in seeds:
             out += [f"seed {seed.seed:<6} {line}" for line in told(seed.values, self.settings.episodes)]
             if seed.values.writes_beyond:
+                known = "tested" if self.cells.certificate is None else "certified"
                 out.append(
                     f"            {seed.values.writes_beyond:.2%} of the writes are beyond the {self.tested[0]:g} to "
-                    f"{self.tested[1]:g} pulses for which the devices' map is tested: {seed.values.pulses[0]:.3g} to "
+                    f"{self.tested[1]:g} pulses for which the devices' map is {known}: {seed.values.pulses[0]:.3g} to "
                     f"{seed.values.pulses[1]:.3g}"
                 )
             rate = seed.values.steps / max(seed.seconds, 1e-9)
@@ -234,11 +237,15 @@ def told(values: Mapping[str, Any], episodes: int) -> list[str]:
         if entry["gamma"] is None:
             out.append(f"{entry['size']} x {entry['size']}: no run reached the benchmark, so no gamma is the best")
             continue
-        low, high = entry["interval"]
+        interval = "no interval: no resample holds a success"
+        if entry["interval"] is not None:
+            low, high = entry["interval"]
+            interval = f"95 % of resamples {low:g} to {high:g}"
+        if entry["unsuccessful"] and entry["interval"] is not None:
+            interval += f", but for the {entry['unsuccessful']:.1%} of them without a success"
         out.append(
             f"{entry['size']} x {entry['size']}: fewest episodes, {entry['episodes']:.1f}, at gamma {entry['gamma']:g} "
-            f"(95 % of resamples {low:g} to {high:g}); "
-            + ", ".join(f"{_more(x)} at {x['gamma']:g}" for x in entry["ends"])
+            f"({interval}); " + ", ".join(f"{_more(x)} at {x['gamma']:g}" for x in entry["ends"])
         )
     lost = {entry["size"] for entry in values["optima"] if entry["gamma"] is None}
     out += [
@@ -264,17 +271,20 @@ class MazeRuns:
         self.episodes, self.steps = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         self.reached, self.beyond = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         self.pulses = np.zeros((*shape, 2))
+        self.spent = np.zeros(shape)  # s of processor time
         self._first: Simulation | None = None
 
     def learn(self, batch: int) -> None:
         """All runs of a point."""
         for run in range(self.system.runs):
+            began = time.process_time()
             found, rewards = self.one(self.system.points[batch], run)
             self.episodes[batch, run], self.steps[batch, run], self.reached[batch, run] = found
             s, size = self.system.settings, self.system.points[batch].size
             pulses = s.pulses * worth(rewards, s.rewards.best * size, s.chi)
             self.beyond[batch, run] = np.sum(np.abs(pulses) > self.system.tested[1])
             self.pulses[batch, run] = np.min(pulses), np.max(pulses)
+            self.spent[batch, run] = time.process_time() - began
 
     def one(self, point: Point, run: int) -> tuple[tuple[int, int, bool], Array]:
         """Episodes and steps of a run, and whether it reached the benchmark; the reward of each episode."""
@@ -303,7 +313,7 @@ class MazeRuns:
             arrays[f"episodes_{size}"] = cube
             arrays[f"reached_{size}"] = self._cube(EPISODES, size, self.reached)
             for k, v in enumerate(system.variabilities):
-                best = optimum(cube[k], system.gammas, rng)
+                best = optimum(cube[k], system.gammas, rng, most=system.settings.episodes)
                 if not np.any(arrays[f"reached_{size}"][k]):  # all ran to the last episode: their order says nothing
                     best |= {"gamma": None, "interval": None, "ends": []}
                 optima.append({"size": size, "variability": v, **best})
@@ -317,6 +327,10 @@ class MazeRuns:
             "reached": float(np.mean(self.reached)),
             "missed": int(np.sum(self.reached == 0)),
             "steps": int(self.steps.sum()),
+            "processor_seconds": {
+                of: float(self.spent[[k for k, point in enumerate(system.points) if point.of == of]].sum())
+                for of in (EPISODES, SUCCESSES)
+            },
             "writes_beyond": float(self.beyond.sum() / self.episodes.sum()),
             "pulses": [float(self.pulses[..., 0].min()), float(self.pulses[..., 1].max())],
             "optima": optima,
@@ -374,19 +388,25 @@ def chosen_apart(episodes: Ints, values: Ints) -> Array:
     return found
 
 
-def optimum(episodes: Ints, gammas: Sequence[float], rng: np.random.Generator) -> dict[str, Any]:
+def optimum(
+    episodes: Ints, gammas: Sequence[float], rng: np.random.Generator, *, most: float = np.inf
+) -> dict[str, Any]:
     """The γ with the fewest episodes (γ, runs), an interval, and how many more the two γ at either end need.
 
     The interval holds the optimum of 95 % of the resamples of the runs, which are drawn for all γ at once: they share
-    their grids and random numbers. What the ends need more is against the best γ of the other half of the runs.
+    their grids and random numbers. A resample all of whose runs take ``most`` episodes, at every γ, says nothing and is
+    left out: ``unsuccessful`` is the share of those, and without others the interval is None. What the ends need more
+    is against the best γ of the other half of the runs.
     """
     means = episodes.mean(axis=1)
     best = int(np.argmin(means))
     chosen = rng.integers(episodes.shape[1], size=(DRAWS, episodes.shape[1]))
-    places = np.argmin(episodes[:, chosen].mean(axis=2), axis=0)
+    drawn = episodes[:, chosen].mean(axis=2)
+    useful = np.any(drawn < most, axis=0)
+    places = np.argmin(drawn[:, useful], axis=0)
     order = np.argsort(gammas)
     ranks = np.argsort(order)[places]
-    low, high = (int(np.quantile(ranks, q, method="nearest")) for q in (0.025, 0.975))
+    ends_at = [int(np.quantile(ranks, q, method="nearest")) for q in (0.025, 0.975)] if ranks.size else []
     ends = [
         {"gamma": float(gammas[k]), **_mean(chosen_apart(episodes, episodes[k] - episodes))}
         for n, k in enumerate(order)
@@ -395,6 +415,7 @@ def optimum(episodes: Ints, gammas: Sequence[float], rng: np.random.Generator) -
     return {
         "gamma": float(gammas[best]),
         "episodes": float(means[best]),
-        "interval": [float(gammas[order[low]]), float(gammas[order[high]])],
+        "interval": [float(gammas[order[k]]) for k in ends_at] or None,
+        "unsuccessful": 1.0 - float(useful.mean()),
         "ends": ends,
     }

@@ -86,6 +86,12 @@ class MazeSettings:
             raise InputError("the devices have to begin within 0..1", remedy="give begin ± begin_spread within it")
         if self.episodes < 1 or self.enough < 1:
             raise InputError("a run needs at least one episode, and one success", remedy="give both as 1 or more")
+        if self.episodes < self.enough:
+            raise InputError(
+                f"{self.enough} successes in a row do not fit into {self.episodes} "
+                f"{'episode' if self.episodes == 1 else 'episodes'}, so that no run could reach the benchmark",
+                remedy=f"give {self.enough} episodes or more",
+            )
         if self.levels < 2:
             raise InputError(f"devices with {self.levels} levels hold no weight", remedy="give 2 or more")
 

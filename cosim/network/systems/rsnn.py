@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 LEARNING = ("into", "among", "read")
 HEATED = ("into", "among")
 WIDEST = 100.0  # of an ideal weight
+CHUNK = (
+    1024  # frames that are shown at a time: inputs, signals and answers of so many are held, however long it goes on
+)
 PARTS = ("train", "test", "unseen")
 
 
@@ -266,13 +269,13 @@ class RsnnRun:
             one = self.system.speech.train[k]
             steps = len(one.phones) * s.steps
             tiny = 1e-3 / steps  # far from the bounds of the weights
-            shares = self._shown(one, rate=tiny)
-            for name, x in before.items():
-                gradients[name] += (x - self.weight(name)) / (tiny * steps * len(chosen))
-                self.simulation.cells[name].load(x)
+            for phones, shares in self._shown(one, rate=tiny):
+                for name, x in before.items():
+                    gradients[name] += (x - self.weight(name)) / (tiny * steps * len(chosen))
+                    self.simulation.cells[name].load(x)
+                wrong -= float(np.log(np.maximum(shares[np.arange(len(phones)), phones], 1e-300)).sum())
             if self.arrays:
                 self._write(steps)
-            wrong -= float(np.log(np.maximum(shares[np.arange(len(one.phones)), one.phones], 1e-300)).sum())
             frames += len(one.phones)
         self.loss.append(wrong / frames)
         self.count += 1
@@ -320,16 +323,39 @@ class RsnnRun:
         found /= np.sqrt(square / (1.0 - 0.999**self.count)) + 1e-8
         return found
 
-    def _shown(self, one: Utterance, *, rate: float = 0.0) -> Array:
-        """(frames, phones) shares at the last step of each frame; with a rate it learns."""
-        found: Array = self.answers(one, rate=rate).records["out.share"][0, self.system.settings.steps - 1 : :]
-        return found[:: self.system.settings.steps]
+    def _shown(self, one: Utterance, *, rate: float = 0.0) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """The phones (frames,) of `CHUNK` frames after the other, and the shares (frames, phones) at the last step of
+        each; with a rate it learns.
+        """
+        last = slice(self.system.settings.steps - 1, None, self.system.settings.steps)
+        for begin in range(0, len(one.phones), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            shown = Utterance(one.features[part], one.phones[part])
+            if begin:
+                self._carry(learns=rate > 0.0)
+            yield shown.phones, self.answers(shown, rate=rate, fresh=not begin).records["out.share"][0, last]
+
+    def _carry(self, *, learns: bool) -> None:
+        """Spikes of the last step arrive in the next one, which a run of its own would not know: they are put into the
+        potentials, and into what their synapses remember, as if they had arrived before the leak.
+        """
+        s, hidden = self.system.settings, self.simulation.neurons["hidden"]
+        fired = (hidden["u"] > s.threshold).astype(float)
+        leak = np.exp(-10.0 / s.steps / s.tau)
+        hidden["v"] += fired @ self.weight("among") / leak
+        if learns:
+            self.simulation.traces["among"]["pre_f"] += fired / leak
 
     def answers(
-        self, one: Utterance, *, rate: float = 0.0, changes: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+        self,
+        one: Utterance,
+        *,
+        rate: float = 0.0,
+        changes: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+        fresh: bool = True,
     ) -> Answers:
         """Spikes, and the shares of all phones in each step; with a rate it learns, and ``changes`` are of the rules'
-        parameters, by projection.
+        parameters, by projection. It begins at rest where it is ``fresh``. All frames are held.
         """
         s, known = self.system.settings, len(self.system.speech.phones)
         signals = {"out": np.eye(known)[one.phones][None]} if rate else {}
@@ -338,9 +364,12 @@ class RsnnRun:
             parameters |= {name: {"rate": rate if name in self.optimised else 0.0} for name in HEATED}
         parameters |= {name: {"side": 1.0 if self._up else -1.0} for name in self.arrays}
         parameters |= {name: {**parameters.get(name, {}), **changed} for name, changed in changes.items()}
+        if fresh and not rate:  # a run that begins at rest and does not learn would put the neurons back after it
+            for name in ("inputs", "hidden", "out"):
+                self.simulation.rest(name)
         return self.simulation.run(
-            {"inputs": self._rows(one)[None]}, steps=len(one.phones) * s.steps, key=0, learn=rate > 0.0, fresh=True,
-            signals=signals, parameters=parameters, record=("out.share",),
+            {"inputs": self._rows(one)[None]}, steps=len(one.phones) * s.steps, key=0, learn=rate > 0.0,
+            fresh=fresh and rate > 0.0, signals=signals, parameters=parameters, record=("out.share",),
         )  # fmt: skip
 
     def evaluate(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -354,10 +383,11 @@ class RsnnRun:
                 utterances = utterances[: len(speech.test)]
             hits = total = 0
             for one in utterances:
-                answer = self._shown(one).argmax(axis=1)
-                hits, total = hits + int(np.sum(answer == one.phones)), total + len(one.phones)
-                if part == "test":
-                    np.add.at(confusion, (one.phones, answer), 1)
+                for phones, shares in self._shown(one):
+                    answer = shares.argmax(axis=1)
+                    hits, total = hits + int(np.sum(answer == phones)), total + len(phones)
+                    if part == "test":
+                        np.add.at(confusion, (phones, answer), 1)
             right[part] = hits / total if total else None
         frequent = np.bincount(np.concatenate([one.phones for one in speech.train]), minlength=known).argmax()
         majority = float(confusion[frequent].sum() / confusion.sum())

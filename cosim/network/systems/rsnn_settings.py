@@ -57,10 +57,12 @@ class RsnnSettings:
                 raise UnknownName(name, getattr(self, name), known)
         if self.trained not in TRAINED:
             raise UnknownName("part that is trained", self.trained, TRAINED)
-        if min(self.hidden, self.batch, self.steps) < 1:
-            raise InputError("a network needs at least one neuron, one utterance a batch and one step a frame")
-        if not min(self.rate, self.beta, self.spread) > 0.0:
-            raise InputError("rate, beta and spread have to be above zero")
+        for name, what in (("hidden", "neuron"), ("batch", "utterance a batch"), ("steps", "step a frame")):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, and a network needs at least one {what}")
+        for name in ("rate", "beta", "spread"):
+            if not getattr(self, name) > 0.0:
+                raise InputError(f"{name} is {getattr(self, name):g}", remedy="give a number above zero")
         if not 0.0 <= self.left <= 1.0:
             raise InputError(f"what is left of the rate is {self.left:g}", remedy="give a share of 0..1")
 

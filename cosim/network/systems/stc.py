@@ -57,6 +57,8 @@ PHASES = ("early", "late")
 CHOSEN_FROM = ("count", "charge")
 # What every law takes something from, beside its own set; `StcSettings.width` is that of listing A's step.
 SETS = ("stc_synapse:published", "stc_equations:literature", "stc_synapse:listing_a")
+# Images of a recall that are copied at a time.
+RECALLED = 500
 # Recalled with plasticity: what a recall changes stays for the next one.
 PLASTIC = 1000
 
@@ -255,24 +257,24 @@ class StcRun:
     def _tested(self, memory: Memory) -> tuple[dict[str, Any], Ints]:
         """A read-out, chosen on training images and tested; its confusion (digits, digits + 1)."""
         task, draw = self.system.task, self.draw
-        chosen_on = task.images.train[draw.choice], task.neuron_of(task.images.train_y[draw.choice])
-        tested_on = task.images.test[draw.test], task.neuron_of(task.images.test_y[draw.test])
+        chosen_y, y = task.neuron_of(task.images.train_y[draw.choice]), task.neuron_of(task.images.test_y[draw.test])
+        chosen, tested = (task.images.train, draw.choice), (task.images.test, draw.test)
         found: dict[str, tuple[float, float]] = {}  # read-out -> accuracy on the choice images, factor
         for factor in THRESHOLDS:
-            spikes, charge = self._recall(chosen_on[0], memory, factor)
-            right = float(np.mean(answers(spikes) == chosen_on[1]))
+            spikes, charge = self._recall(*chosen, memory, factor)
+            right = float(np.mean(answers(spikes) == chosen_y))
             if right > found.get("count", (-1.0, 0.0))[0]:
                 found["count"] = right, factor
             if factor == THRESHOLDS[0]:  # the same at every threshold
-                found["charge"] = float(np.mean(answers(charge) == chosen_on[1])), 1.0
+                found["charge"] = float(np.mean(answers(charge) == chosen_y)), 1.0
         read_out = max(CHOSEN_FROM, key=lambda kind: found[kind][0])
         on_test, given = dict[str, float](), dict[str, Ints]()
         for kind, (_, factor) in found.items():
-            spikes, charge = self._recall(tested_on[0], memory, factor)
+            spikes, charge = self._recall(*tested, memory, factor)
             given[kind] = answers(spikes if kind == "count" else charge)
-            on_test[kind] = float(np.mean(given[kind] == tested_on[1]))
+            on_test[kind] = float(np.mean(given[kind] == y))
         on_choice, (on_test["balanced"], gain) = {kind: x for kind, (x, _) in found.items()}, self._balanced(memory)
-        spikes, charge = self._recall(tested_on[0][:PLASTIC], memory, found[read_out][1], plastic=True)
+        spikes, charge = self._recall(tested[0], draw.test[:PLASTIC], memory, found[read_out][1], plastic=True)
         plastic = answers(spikes if read_out == "count" else charge)
         return (
             {
@@ -282,10 +284,10 @@ class StcRun:
                 "on_choice": on_choice,
                 "on_test": on_test,
                 "balanced_gain": gain,
-                "plastic": float(np.mean(plastic == tested_on[1][:PLASTIC])),
+                "plastic": float(np.mean(plastic == y[:PLASTIC])),
                 "silent": int(np.count_nonzero(given[read_out] < 0)),
             },
-            confusion(tested_on[1], given[read_out], classes=len(task.digits)),
+            confusion(y, given[read_out], classes=len(task.digits)),
         )
 
     def _balanced(self, memory: Memory) -> tuple[float, float]:
@@ -308,17 +310,24 @@ class StcRun:
         """The share of the test images by the charge of synapses as they began."""
         task, shape = self.system.task, self.memory.h.shape
         fresh = begin(shape[1], self.memory.threshold, self.k, c=self.k.c_rest, h=self.k.h0, z=0.0)
-        _, charge = self._recall(task.images.test[self.draw.test], fresh, 1.0)
+        _, charge = self._recall(task.images.test, self.draw.test, fresh, 1.0)
         return float(np.mean(answers(charge) == task.neuron_of(task.images.test_y[self.draw.test])))
 
-    def _recall(self, counts: Bytes, memory: Memory, factor: float, *, plastic: bool = False) -> tuple[Ints, Array]:
-        """Spikes and charge of images without a teacher, from a resting neuron; the memory is not changed."""
+    def _recall(
+        self, images: Bytes, chosen: Ints, memory: Memory, factor: float, *, plastic: bool = False
+    ) -> tuple[Ints, Array]:
+        """Spikes and charge of the ``chosen`` images without a teacher, from a resting neuron; the memory is kept."""
         other = memory.copy() if plastic else memory._replace(now=memory.now.copy())
         other = other._replace(
             threshold=memory.threshold * factor, v=np.zeros_like(memory.v), hold=np.zeros_like(memory.hold)
         )
-        spikes, charge, _ = self._present(counts, np.zeros((len(counts), memory.v.size)), other, plastic=plastic)
-        return spikes, charge
+        spikes, charge = list[Ints](), list[Array]()
+        for at in range(0, len(chosen), RECALLED):
+            counts = images[chosen[at : at + RECALLED]]
+            found = self._present(counts, np.zeros((len(counts), memory.v.size)), other, plastic=plastic)
+            spikes.append(found[0])
+            charge.append(found[1])
+        return np.concatenate(spikes), np.concatenate(charge)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes while learning, copied."""

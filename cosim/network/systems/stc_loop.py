@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -214,13 +214,15 @@ def numpy_loop(
 def compiled_loop() -> Loop:
     """`Loop` compiled by numba, a synapse at a time."""
     numba = optional("numba", extra="fast", needed_by="the backend numba")
-    # A call would copy all constants; a division by zero is caught by the functions themselves.
-    jit: Any = numba.njit(forceinline=True, error_model="numpy")
+    # A division by zero is caught by the functions themselves. Only `run` is called from Python: wrappers of the others
+    # would take 20 MB to compile.
+    inner: Any = partial(numba.njit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    jit: Any = inner(forceinline=True)  # a call would copy all constants
     advance, on_pre, on_post, weight, changed = laws(jit)
     lif: Any = jit(lif_step)
     idle: Any = jit(idle_step)
 
-    @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+    @inner()  # type: ignore[untyped-decorator]
     def update(j: Any, pixels: Any, number: Any, kind: Any, shares: Any, memory: Any, neurons: Any, k: Any) -> Any:
         """Bring ``number`` of the ``pixels`` up to date for neuron j, with a spike after it; their weights × shares."""
         c, h, z, last, total, protein, _, _, _, now = memory
@@ -306,4 +308,4 @@ def compiled_loop() -> Loop:
             for j in range(outputs):
                 v[j], hold[j] = idle(v[j], hold[j], float(steps - shown), neurons.leak, neurons.reset)
 
-    return numba.njit(run, error_model="numpy")  # type: ignore[no-any-return]
+    return numba.njit(run, error_model="numpy", no_cfunc_wrapper=True)  # type: ignore[no-any-return]

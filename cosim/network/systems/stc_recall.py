@@ -20,7 +20,7 @@ from cosim.network.systems.stc_loop import Neurons, lif_step
 
 Ints = NDArray[np.int64]
 GAINS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 400.0, 1000.0)
-CHUNK = 500  # images side by side
+CHUNK = 100  # images side by side
 
 
 def drives(w: Array, counts: NDArray[np.uint8], steps: int, phase: Array) -> Array:

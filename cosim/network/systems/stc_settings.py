@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from cosim.devices.base import Values
 from cosim.errors import InputError, UnknownName, require_finite
-from cosim.network.graph import whole_steps
+from cosim.network.neurons import whole_steps
 from cosim.network.systems import stc_constants, stc_listing
 from cosim.network.systems.stc_listing import Listing, Unit
 from cosim.network.systems.stc_loop import Neurons

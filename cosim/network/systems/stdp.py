@@ -11,9 +11,10 @@ Units compete in groups, one of each is active in a pattern, and every unit send
 * ``familiarity``, symmetric anti-Hebbian pulses: what was seen excites less than what is new (Bogacz, Brown,
   Hippocampus 13:494, 2003, find such rules to serve familiarity best).
 
-Each is learned by the device and by ideal weights under an ideal window, and the first two by the device under the
-other one's pulses, too. Scores are shares that are right, at several numbers of patterns (``load``); recall and tests
-go without learning. Patterns are drawn anew for every seed and load, and the same for all ways.
+Each is learned by the device and by ideal weights under an ideal window, and by the device under the other pulses of
+the same kind, too: symmetric for asymmetric ones, Hebbian and anti-Hebbian apart. Scores are shares that are right, at
+several numbers of patterns (``load``); recall and tests go without learning. Patterns are drawn anew for every seed and
+load, and the same for all ways.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ DEVICE, IDEAL_WAY, OTHER = WAYS = ("device", "ideal", "other pulses")
 RULE_OF: Mapping[str, str] = {
     COMPLETION: SYMMETRIC, RECALL: HEBBIAN, UNLEARNING: ANTI_HEBBIAN, FAMILIARITY: ANTI_SYMMETRIC,
 }  # fmt: skip
-OTHER_RULE: Mapping[str, str] = {COMPLETION: HEBBIAN, RECALL: SYMMETRIC}
+OTHER_RULE: Mapping[str, str] = {
+    COMPLETION: HEBBIAN, RECALL: SYMMETRIC, UNLEARNING: ANTI_SYMMETRIC, FAMILIARITY: ANTI_HEBBIAN,
+}  # fmt: skip
 LOADS: Mapping[str, tuple[int, ...]] = {
     COMPLETION: (5, 10, 20, 40),
     RECALL: (1, 2, 4, 8, 16),
@@ -116,13 +119,7 @@ class StdpSystem(System):
     @cached_property
     def works(self) -> tuple[Work, ...]:
         """All networks of a seed."""
-        return tuple(
-            Work(task, way, load)
-            for task, loads in self.loads.items()
-            for way in WAYS
-            if way != OTHER or task in OTHER_RULE
-            for load in loads
-        )
+        return tuple(Work(task, way, load) for task, loads in self.loads.items() for way in WAYS for load in loads)
 
     @cached_property
     def fingerprint(self) -> str:

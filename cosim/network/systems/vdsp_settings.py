@@ -13,8 +13,7 @@ import numpy as np
 
 from cosim.errors import InputError, UnknownName, require_finite
 from cosim.network.encoders import CurrentEncoder
-from cosim.network.graph import whole_steps
-from cosim.network.neurons import ALIF, LIF
+from cosim.network.neurons import ALIF, LIF, whole_steps
 from cosim.network.plasticity import threshold_cell
 from cosim.network.wires import Wires
 from cosim.surrogate.model import Surrogate
