@@ -8,6 +8,7 @@ and from its operating point, so numbers differ from the deck's within the deck'
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from cosim.language.netlist import Line, logical_lines, read_text, source_text, 
 from cosim.language.numbers import in_parameter, spice_number
 
 SUFFIXES = (".cir", ".sp", ".spice", ".net", ".ckt", ".spi")
+_MOST_STEPS = 10_000
 _ANALYSES = (".tran", ".dc", ".ac", ".op", ".noise", ".tf", ".sens", ".pz")
 # Cards that change no number that a bench measures.
 _OUTPUT = frozenset({".save", ".print", ".plot", ".probe", ".width", ".end", ".four", ".fourier", ".backanno"})
@@ -235,8 +237,13 @@ class _Reader:
             if step == 0.0:
                 raise LeftError("its step is zero")
             self._sweep[words[2]] = [start + k * step for k in range(int((stop - start) / step + 1e-9) + 1)]
+        elif words[1:2] in (["dec"], ["oct"]) and words[2:3] == ["param"] and len(words) == 7:
+            self._sweep[words[3]] = _spaced(words[1], *(number(word) for word in words[4:]))
         else:
-            raise LeftError("only '.step param NAME list ...' and '.step param NAME START STOP STEP' are read")
+            raise LeftError(
+                "only '.step param NAME list ...', '.step param NAME START STOP STEP' and "
+                "'.step dec|oct param NAME START STOP POINTS' are read"
+            )
 
     def _analysis(self, line: Line, words: list[str]) -> None:
         kind, given = words[0][1:], words[1:]
@@ -272,7 +279,9 @@ class _Reader:
     def _swept_by_hspice(self, line: Line, words: list[str]) -> None:
         """``sweep NAME START STOP STEP``, ``sweep NAME poi COUNT VALUES``."""
         try:
-            if len(words) == 4 and words[1] not in ("poi", "lin", "dec", "oct"):
+            if len(words) == 5 and words[1] in ("dec", "oct"):
+                self._step([".step", words[1], "param", words[0], *words[3:], words[2]])
+            elif len(words) == 4 and words[1] not in ("poi", "lin", "dec", "oct"):
                 self._step([".step", "param", *words])
             elif words[1:2] == ["poi"] and len(words) > 3:
                 self._step([".step", "param", words[0], "list", *words[3:]])
@@ -297,6 +306,17 @@ class _Reader:
         if begin:
             self._after["tran"] = begin
         return {"stop": stop, "step": step, "max_step": more[1] if len(more) > 1 else min(step, (stop - begin) / 50.0)}
+
+
+def _spaced(by: str, start: float, stop: float, points: float) -> list[float]:
+    """``points`` per decade or octave, both ends among them. Raises `LeftError`."""
+    if start * stop <= 0.0 or points < 1.0:
+        raise LeftError("its ends have one sign, and there is a point per decade or octave at least")
+    base = 10.0 if by == "dec" else 2.0
+    steps = points * math.log(stop / start, base)
+    if steps < 0.0 or steps > _MOST_STEPS or abs(steps - round(steps)) > 1e-6:
+        raise LeftError("its end is not a whole number of its steps above its start: write the values as a list")
+    return [float(f"{start * base ** (k / points):.12g}") for k in range(round(steps) + 1)]
 
 
 def _frequencies(words: list[str]) -> dict[str, Any]:

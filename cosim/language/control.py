@@ -10,9 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cosim.language.expressions import Unreadable
 from cosim.language.hazards import OPTIONS
 from cosim.language.instances import constant
+from cosim.language.lt_syntax import parse_expression
 from cosim.language.netlist import Line, Netlist
+from cosim.language.numbers import spice_number
 
 _ANALYSES = frozenset(["op", "tran", "dc", "ac", "noise", "tf", "sens", "pz", "disto", "sp"])
 _SHOWN = frozenset(
@@ -39,6 +42,19 @@ _QUIET_VARIABLES = re.compile(
     re.IGNORECASE,
 )
 _PHASE = re.compile(r"\.meas\w*\s.*\b[vi]p\(", re.IGNORECASE)
+_DEGREES = re.compile(r"(pre_)?set\s+units\s*=\s*deg", re.IGNORECASE)
+DEGREES = "57.295779513082323"
+_NOT_PHASE = r"(?:(?!\b[vi]p\().)*"
+_OF_PHASE = re.compile(
+    rf"(\.meas\w*\s+\w+)\s+(\S+)\s+((?:find|max|min|avg|pp)\s+[vi]p\([^()]*\){_NOT_PHASE})", re.IGNORECASE
+)
+_WHEN_PHASE = re.compile(
+    rf"(\.meas\w*\s+\w+\s+\S+\s+(?:find\s+{_NOT_PHASE})?when\s+[vi]p\([^()]*\)\s*=\s*)([^\s=]+)({_NOT_PHASE})",
+    re.IGNORECASE,
+)
+_SAME = frozenset({"abs", "sqrt", "exp", "ln", "log10"})  # functions that blocks and cards have with one meaning
+_NUMBER = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[A-Za-z]*")
+_WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)
 _SCALAR = re.compile(r"\$&(\w+)")
 _TARGET = re.compile(r"\w+\s+([^\s=\[(]+)")
@@ -96,6 +112,8 @@ def translate(netlist: Netlist) -> Translated:
     scalars: dict[str, float] = {}
     computed: dict[str, str] = {}  # a vector that is not computed -> the command that would
     measured: dict[str, str] = {}  # a measure, which only param= can name in a card -> its command
+    kinds: dict[str, str] = {}  # a measure -> its analysis
+    degrees = False  # whether phases are measured in degrees
     plot = ""  # the command that began a plot of computed vectors
     for line in netlist.cards(READ_BY_BLOCKS):
         for name, text in _GIVEN.findall(line.text):
@@ -109,6 +127,12 @@ def translate(netlist: Netlist) -> Translated:
                 dropped.append(Note(part, f"is {value:g}, and is put in where the block names it"))
                 continue
             word = part.text.split()[0].lower()
+            if let is not None and (formula := _of_measures(let[2], scalars, kinds)):
+                kind, text = formula
+                cards.append(f".meas {kind} {let[1]} param='{text}'")
+                measured[let[1].lower()], kinds[let[1].lower()] = part.text, kind
+                continue
+            degrees = degrees or _DEGREES.match(part.text) is not None
             if word in _COMPUTED or word in _NEW_PLOTS:
                 plot = part.text if word in _NEW_PLOTS else plot
                 if word in _COMPUTED and (name := _TARGET.match(part.text)):
@@ -124,12 +148,17 @@ def translate(netlist: Netlist) -> Translated:
                 known = computed if body.lower().startswith("param") else {**measured, **computed}
                 named = next((text for name, text in known.items() if _names(body, name)), plot)
                 if body is not card:
-                    measured[parts[2].lower()] = part.text
+                    measured[parts[2].lower()], kinds[parts[2].lower()] = part.text, parts[1].lower()
                 if named:
                     card, reason, lost = "", f"measures what {named!r} computes, which is not done here", True
             if unknown := _SCALAR.search(card):
                 card, reason, lost = "", f"names {unknown[0]}, which is not known before the run", True
-            if card:
+            if card and degrees and _PHASE.match(card):
+                turned = _in_degrees(card)
+                if not turned:
+                    impossible.append(Note(part, "measures a phase in degrees; cards have radians: write it in those"))
+                cards += turned
+            elif card:
                 cards.append(card)
             elif lost:
                 impossible.append(Note(part, reason))
@@ -137,14 +166,45 @@ def translate(netlist: Netlist) -> Translated:
                 dropped.append(Note(part, reason))
     if saved:
         cards.append(".save all " + " ".join(dict.fromkeys(saved)))
-    # To plots it is a scale of their axes; a phase that is measured is another number.
-    turned = [note for note in dropped if re.match(r"(pre_)?set\s+units\s*=\s*deg", note.line.text, re.IGNORECASE)]
-    if turned and any(_PHASE.search(card) for card in cards):
-        impossible += [Note(note.line, "gives measured phases in degrees; they are in radians here") for note in turned]
-        dropped = [note for note in dropped if note not in turned]
     present = {line.text.lower().split()[0] + " " + " ".join(line.text.lower().split()[1:]) for line in netlist.lines}
     unique = [card for card in dict.fromkeys(cards) if " ".join(card.lower().split()) not in present]
     return Translated(tuple(unique), tuple(dropped), tuple(impossible))
+
+
+def _of_measures(text: str, scalars: Mapping[str, float], kinds: Mapping[str, str]) -> tuple[str, str] | None:
+    """The analysis, and ``text`` with the numbers of ``scalars``, where it is a formula of measures of one analysis
+    that means the same in a block and in a card; None for any other.
+    """
+    try:
+        tree = parse_expression(text, caret_is_power=True)
+    except Unreadable:
+        return None
+    named = {name.lower() for name in tree.names()}
+    of = {kinds[name] for name in named & kinds.keys()}
+    known = all(
+        node.op in ("number", "name", "+", "-", "*", "/", "u-", "u+")
+        or (node.op == "call" and node.name.lower() in _SAME)
+        for node in tree.walk()
+    )
+    if not known or len(of) != 1 or named - kinds.keys() - scalars.keys():
+        return None
+    filled = _NUMBER.sub(lambda match: repr(spice_number(match[0])), text)
+
+    def value(match: re.Match[str]) -> str:
+        name = match[0].lower()
+        return f"({scalars[name]!r})" if name in scalars and name not in kinds else match[0]
+
+    return of.pop(), "".join(_WORD.sub(value, filled).split())
+
+
+def _in_degrees(card: str) -> list[str]:
+    """A ``.meas`` of a phase in degrees as cards in radians; empty where it cannot be one."""
+    if match := _OF_PHASE.fullmatch(card):
+        head, name, what = match.groups()
+        return [f"{head} {name}_rad {what}", f"{head} {name} param='{name}_rad*{DEGREES}'"]
+    if (match := _WHEN_PHASE.fullmatch(card)) and (level := spice_number(match[2])) is not None:
+        return [f"{match[1]}{level / float(DEGREES)!r}{match[3]}"]
+    return []
 
 
 def _names(card: str, vector: str) -> bool:

@@ -42,7 +42,7 @@ _WORDS_OF_EXPRESSIONS = frozenset(
 def diagnose(netlist: Netlist) -> list[NetlistError | UnknownName]:
     """The mistakes that the text shows, in its order; empty where these checks find nothing."""
     found: list[NetlistError | UnknownName] = []
-    for check in (_lengths, _twice, _blocks, _subcircuits, _models, _parameters):
+    for check in (_lengths, _braces, _twice, _blocks, _subcircuits, _models, _parameters):
         found += check(netlist)
     return sorted(found, key=lambda error: (error.where.line or 0) if error.where is not None else 0)
 
@@ -103,6 +103,18 @@ def _lengths(netlist: Netlist) -> Iterator[NetlistError]:
         least, needs = _SHORTEST.get(words[0][0].lower(), (1, ""))
         if len(words) < least:
             yield NetlistError(f"{words[0]} is incomplete: {line.text!r}", where=line.where, remedy=f"it needs {needs}")
+
+
+def _braces(netlist: Netlist) -> Iterator[NetlistError]:
+    """A line with a brace that is not closed, or not open."""
+    for line in netlist.lines:
+        if line.text.count("{") != line.text.count("}"):
+            lacks = "{" if line.text.count("}") > line.text.count("{") else "}"
+            yield NetlistError(
+                f"{line.text[:60]!r} has a brace without its pair",
+                where=line.where,
+                remedy=f"write the missing {lacks}",
+            )
 
 
 def _twice(netlist: Netlist) -> Iterator[NetlistError]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cosim.language.control import DEGREES
 from cosim.language.lt_syntax import FUNCTIONS, middle_number
 from cosim.language.netlist import Line
 from cosim.language.numbers import spice_number
@@ -22,7 +23,6 @@ _HEADS = frozenset({"find", "when", "deriv", "derivative", "param", "trig", "tar
 _WORDS = frozenset({*_HEADS, "from", "to", "td", "val", "rise", "fall", "cross"})
 # Parts of a complex vector -> those of ngspice's names, v(out) itself being a real part there.
 _PARTS = {"mag": "vm", "db": "vdb", "ph": "vp", "phase": "vp", "re": "vr", "real": "vr", "im": "vi", "imag": "vi"}
-_DEGREES = "57.295779513082323"
 _VECTOR = re.compile(
     r"(?:v\(\s*[^\s(),]+\s*\)|i\(\s*v[^\s(),]*\s*\)|v(?:m|db|p|r|i)\(\s*[^\s(),]+\s*\)"
     r"|par\(\s*'.*'\s*\)|@?[a-z][\w.#:]*(?:\[\w+\])?)\Z",
@@ -155,7 +155,7 @@ class _Body:
         text = " ".join(part for part in made if part)
         if not before:
             return [], text
-        return [f"{before[0]} {text}"], f"param='{before[0]}*{_DEGREES}'"
+        return [f"{before[0]} {text}"], f"param='{before[0]}*{DEGREES}'"
 
     def _event(self, key: str, word: str, given: str) -> str:
         """``WHEN a=b``; ``TRIG a=b`` is ``trig a val=b``."""
@@ -173,7 +173,7 @@ class _Body:
             value = spice_number(right)
             if value is None:
                 raise LostError("a phase is in radians in ngspice, and this level is not a number")
-            right = repr(value / float(_DEGREES))
+            right = repr(value / float(DEGREES))
         elif spice_number(right) is None and not re.fullmatch(r"\{.*\}|'.*'|\w+", right):
             right = f"{{{right}}}"
         return f"{word} {left}={right}" if key == "when" else f"{word} {left} val={right}"

@@ -147,6 +147,8 @@ HSPICE: dict[str, Callable[..., float]] = {
     "pow": lambda x, y: math.pow(x, math.trunc(y)), "pwr": lambda x, y: _sign(x) * math.pow(abs(x), y),
     **{name: lambda x, of=of: _sign(x) * of(abs(x)) for name, of in
        (("log", math.log), ("log10", math.log10), ("sqrt", math.sqrt))},
+    "db": lambda x: _sign(x) * 20.0 * math.log10(abs(x)), "nint": lambda x: _sign(x) * math.floor(abs(x) + 0.5),
+    "sign": lambda x, y: math.copysign(abs(x), y),
 }  # fmt: skip
 _HSPICE = re.compile(
     r"\.(hdl|alter|data)\b|\.(tran|dc|ac)\s.*\bsweep\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!|[eg]\w*\s.*\b(cur|vol)\s*=",

@@ -187,6 +187,12 @@ class Writer:
         if self.own.hspice and name in ("log", "log10", "sqrt"):
             text = f"(sgn({args[0]})*{name}(abs({args[0]})))"
             return self._say(text, f"{name}() keeps its sign") if may_be_negative(node.args[0]) else None
+        if self.own.hspice and name in _OF_HSPICE:
+            count, form = _OF_HSPICE[name]
+            if len(args) != count:
+                self.left[f"{name}() takes {count} argument{'s' if count > 1 else ''}"] = None
+                return None
+            return self._say(form.format(*args), f"{name}() is written with what ngspice has")
         if name in NO_FIX:
             self.left[f"{name}() has no counterpart in ngspice"] = None
             return None
@@ -243,6 +249,14 @@ class Writer:
             f".ic V({node})={{{start}}}",
         ]
         return self._say(f"V({node})", f"{name}() is the voltage of a capacitor that a source charges")
+
+
+# Functions that HSPICE alone has: the count of their arguments, and what they are. Halves are rounded away from zero.
+_OF_HSPICE = {
+    "db": (1, "(sgn({0})*20*log10(abs({0})))"),
+    "nint": (1, "(sgn({0})*floor(abs({0}) + 0.5))"),
+    "sign": (2, "(({1}) >= 0 ? abs({0}) : -abs({0}))"),
+}
 
 
 def _remainder(x: str, y: str) -> str:

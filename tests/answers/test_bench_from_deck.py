@@ -17,6 +17,8 @@ from cosim.cli.app import main
 from cosim.engines.library import find_ngspice
 from cosim.engines.simulator import Deck, Simulator
 from cosim.errors import InputError, UnknownName
+from cosim.language.control import translate
+from cosim.language.netlist import read_text
 
 RC = "V1 in 0 dc 0 ac 1 pulse(0 1 1u 1n 1n 20u)\nR1 in out {r}\nC1 out 0 {c}\n.param r=1k c=1n tau={r*c}\n"
 # circuit and cards -> how far the bench's measures, at its own tolerances, may be from the deck's (relative)
@@ -302,9 +304,10 @@ def test_a_message_names_the_line_of_the_deck(simulator: Simulator, tmp_path: Pa
 
 def test_a_window_beyond_the_run_ends_with_it(tmp_path: Path) -> None:
     deck = tmp_path / "deck.cir"
-    deck.write_text("a deck\nV1 a 0 ac 1\nR1 a 0 1k\n.ac dec 9 10 1k\n.meas ac s rms v(a) from=1 to=500\n.end\n")
+    deck.write_text("a deck\nV1 a 0 1\nR1 a 0 1k\n.tran 1n 1u\n.meas tran s rms v(a) from=-1n to=500n\n.end\n")
     given = from_deck(deck).tables["measures"]["s"]
-    assert (given.get("start"), given["stop"]) == (None, 500.0)
+    assert "start" not in given
+    assert given["stop"] == pytest.approx(5e-7)
 
 
 SMALL = """noise and the rest
@@ -426,7 +429,9 @@ def test_a_deck_that_is_not_a_bench(cards: str, tmp_path: Path) -> None:
         (".tran 1n 1u\n.meas tran m param='2 ** -1 ** 2'", ["meas"]),
         (".tran 1n 1u\n.meas tran m param='2 ** -1'", ["expression"]),
         (".dc v1 1 0 -0.1\n.meas dc m integ v(a)", ["meas"]),
-        (".dc v1 0 1 0.1\n.meas dc m integ v(a)", ["integral"]),
+        (".dc v1 0 1 0.1\n.meas dc m integ v(a)", ["meas"]),
+        (".dc v1 0 1 0.1\n.meas dc m avg v(a) from=0.2", ["meas"]),
+        (".dc v1 0 1 0.1\n.meas dc m avg v(a)", ["mean"]),
         (".tran 1n 1u\n.meas tran m trig v(a) val=1 targ v(a) val=2", []),
     ],
 )
@@ -434,3 +439,62 @@ def test_what_ngspice_measures_otherwise_stays_its_own(cards: str, kinds: list[s
     deck = tmp_path / "deck.cir"
     deck.write_text(f"own\nV1 a 0 1\nR1 a 0 1k\n{cards}\n.end\n")
     assert [entry["kind"] for entry in from_deck(deck).tables.get("measures", {}).values()] == kinds
+
+
+@pytest.mark.parametrize(
+    ("card", "right"),
+    [
+        (".step dec param r 1k 100k 2", [1e3, 10**3.5, 1e4, 10**4.5, 1e5]),
+        (".step oct param r 1k 4k 1", [1e3, 2e3, 4e3]),
+        (".step dec param r 1k 5k 2", "its end is not a whole number of its steps"),
+        (".step dec param r 0 5k 2", "its ends have one sign"),
+    ],
+)
+def test_a_step_by_decade_or_octave_is_a_sweep(card: str, right: list[float] | str, tmp_path: Path) -> None:
+    (deck := tmp_path / "deck.cir").write_text(f"t\n.param r=1k\nV1 a 0 1\nR1 a 0 {{r}}\n{card}\n.tran 1n 10n\n.end\n")
+    found = from_deck(deck)
+    if isinstance(right, str):
+        assert any(right in note for note in found.notes)
+    else:
+        assert found.tables["analyses"]["tran"]["sweep"]["r"] == pytest.approx(right, rel=1e-11)
+
+
+BLOCK = """phases
+V1 a 0 dc 0 ac 1
+R1 a b 1k
+C1 b 0 1u
+.control
+ac dec 20 1 100k
+meas ac p0 find vp(b) at=500
+set units=degrees
+meas ac p1 find vp(b) at=500
+meas ac f1 when vp(b)=-45
+meas ac p2 min vp(b)
+let pm = 180+p1
+let h = p2*sqrt(2)+1meg/2
+let v = pm+vdb(b)
+print pm h
+.endc
+.end
+"""
+
+
+@pytest.mark.spice
+def test_scalars_of_measures_and_phases_in_degrees_are_translated(simulator: Simulator) -> None:
+    """The values are those that ngspice -b prints of the block."""
+    netlist = read_text(BLOCK)
+    found = translate(netlist)
+    assert found.impossible == ()
+    assert [note.line.text.split("=")[0] for note in found.dropped if "not computed" in note.reason] == ["let v "]
+    got = simulator.run(Deck(found.apply(BLOCK))).require().measures
+    right = {"p0": -1.26255, "p1": -72.3390, "f1": 159.195, "p2": -89.9088, "pm": 107.6610, "h": 4.998728e5}
+    assert {name: got[name] for name in right} == pytest.approx(right, rel=5e-6)  # six digits
+
+
+@pytest.mark.spice
+def test_a_brace_that_is_not_closed_is_named_by_its_row(simulator: Simulator, tmp_path: Path) -> None:
+    (file := tmp_path / "deck.cir").write_text("t\nV1 a 0 1\nR1 a 0 {1k\n.tran 1n 10n\n.end\n")
+    done = simulator.run(Deck(file.read_text(), source=file))
+    assert not done.ok
+    assert "'R1 a 0 {1k' has a brace without its pair" in done.reason
+    assert "deck.cir:3" in done.reason

@@ -124,6 +124,9 @@ HSPICE = {
     "log of a negative number": ("G1 p n cur='log(V(p,n))'", -np.e, -1.0),
     "sqrt of a negative number": ("G1 p n cur='sqrt(V(p,n))'", -4.0, -2.0),
     "pow by a whole number": ("G1 p n cur='pow(V(p,n),3)'", -2.0, -8.0),
+    "decibels": ("G1 p n cur='db(V(p,n))'", -100.0, -40.0),
+    "rounded": ("G1 p n cur='nint(V(p,n))'", -2.5, -3.0),
+    "with a sign": ("G1 p n cur='sign(3,V(p,n))'", -2.5, -3.0),
     "truth is what is not zero": ("G1 p n cur='(V(p,n) && 1) ? 1 : 2'", 0.3, 1.0),
     "ground": ("G1 p gnd! cur='V(p,gnd!)'", 0.5, 0.5),
 }
