@@ -5,7 +5,9 @@ the system's two tests, but of the listing, whose phase is that of its time cons
 is chosen on training images; ``charge``, ``count`` and ``balanced`` (a count of our own,
 `cosim.network.systems.stc_recall`) are named beside it, and so is what simple classifiers make of the same images. The
 source has one draw of 100 test images: 96 right early, 93 late, by count. What that says of the mean over draws is its
-binomial interval (Clopper and Pearson), in which our mean has to lie.
+binomial interval (Clopper and Pearson), in which our mean has to lie. ``aims`` has what the source or the goal of 80 %
+asks for and has no limit because it is missed: counts of the laws that stay between the rails, recall with plasticity,
+and the simple classifiers.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from cosim.network.run import RunResult, run_network
 from cosim.network.systems.stc import StcSystem
 from cosim.network.systems.stc_images import DigitTask, RateImages
 from cosim.network.systems.stc_listing import MENDS
-from cosim.network.systems.stc_loop import backend, begin, trains
+from cosim.network.systems.stc_loop import backend, begin, rest, trains
 from cosim.network.systems.stc_recall import GAINS
-from cosim.network.systems.stc_settings import ACCELERATED, StcSettings, parameters, stc_preset, synapse
+from cosim.network.systems.stc_settings import ACCELERATED, StcSettings, parameters, pause, stc_preset, synapse
 from cosim.statistics.yields import interval
 
 SOURCE = {"early": 96, "late": 93}  # of 100
@@ -52,6 +54,8 @@ CHANGES: Mapping[str, StcSettings] = {
     "smaller tails alone": stc_preset(10).with_(teaching="always"),
 }
 CHANGE_IMAGES = 3000
+GOAL = 0.80  # of ten digits in the late phase, ours
+MEGABYTES = 300.0  # of a process, ours: the source ran out of memory
 COUNT_DRAWS = 6
 
 
@@ -89,6 +93,34 @@ def over(result: RunResult, control: str) -> dict[str, float]:
     return {name: round(float(np.mean(paired)), 4), f"{name}_least": round(min(paired), 4)}
 
 
+def aims(two: Mapping[str, Any], ten: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was aimed at beyond the limits: the aim, the value, whether it is reached.
+
+    Of 0 and 1 the aim is the lower end of the source's interval, of ten digits the goal.
+    """
+    least = {phase: round(interval(right, 100)[0], 4) for phase, right in SOURCE.items()}
+    rows = {
+        f"0 and 1, {law}, {phase}, {kind}": (least[phase], two[law][phase][key])
+        for law in LAWS
+        for phase in SOURCE
+        for kind, key in (("count", "count"), ("plastic recall", "plastic_recall"))
+    }
+    rows |= {
+        f"0 and 1, {law}, late, above the {control}": (two[law]["controls"][control], two[law]["late"]["charge"])
+        for law in LAWS
+        for control in ("class mean", "perceptron")
+    }
+    for kind, of in (("all images", "circuit"), (f"{CHANGE_IMAGES} images", f"both, {CHANGE_IMAGES} images")):
+        late, controls = ten[of]["late"], ten[of]["controls"]
+        rows |= {
+            f"ten digits, {kind}, count": (GOAL, late["count"]),
+            f"ten digits, {kind}, plastic recall": (GOAL, late["plastic_recall"]),
+            f"ten digits, {kind}, above the class mean": (controls["class mean"], late["charge"]),
+            f"ten digits, {kind}, above the perceptron": (controls["perceptron"], late["charge"]),
+        }
+    return {name: {"aim": aim, "value": value, "reached": value >= aim} for name, (aim, value) in rows.items()}
+
+
 def rates(images: RateImages) -> dict[str, float]:
     """Synapse-steps per second (of processor time) of 784 × 2 synapses in 350 steps an image, learning."""
     settings = stc_preset(2)
@@ -116,11 +148,13 @@ def rates(images: RateImages) -> dict[str, float]:
 MEMORY = """
 import cosim
 system = cosim.StcSystem(cosim.stc_preset(10), cosim.DigitTask(
-    cosim.RateImages.load("mnist"), tuple(range(10)), train=0, test=100, choice=100), {backend!r})
+    cosim.RateImages.load("mnist"), tuple(range(10)), train=0, test={test}, choice=1000), {backend!r})
 from cosim.network.run import Streams
 network = system.start(Streams(0))
-for batch in range({batches}):
+for batch in range({batches} or len(system.batches)):
     network.learn(batch)
+if {test} == 0:
+    network.evaluate()
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -139,9 +173,11 @@ def peak(code: str) -> float:
     return round(int(done.stdout.split()[-1]) * 1024 / 1e6, 1)
 
 
-def memory(name: str, batches: int) -> float:
-    """Peak resident memory (MB) of a process that has all of MNIST and learns some batches of 200 images of it."""
-    return peak(MEMORY.format(backend=name, batches=batches))
+def memory(name: str, batches: int, *, test: int = 0) -> float:
+    """Peak resident memory (MB) of a process that has all of MNIST and learns some batches of 200 images of it, or all
+    (0); without ``test`` it is tested in both phases on all test images.
+    """
+    return peak(MEMORY.format(backend=name, batches=batches, test=test))
 
 
 def measure(tell: Report) -> Figures:
@@ -182,28 +218,32 @@ def measure(tell: Report) -> Figures:
     tell("memory and speed")
     speed = rates(images)
     bare = round(peak(BARE) - peak(BARE.partition("import numpy")[1] + BARE[BARE.index("\nprint") :]), 1)
-    used = {(name, n): memory(name, n) for name, n in (("numpy", 2), ("numba", 2), ("numba", 60))}
+    whole, two_batches, learning = memory("numba", 0), memory("numba", 2), memory("numba", 2, test=100)
     lesser = [ten_table[f"{name}, {CHANGE_IMAGES} images"]["late"]["mean"] for name in CHANGES if name != "both"]
     return {
         **{f"listing_{phase}": table[f"listing_{phase}"][phase]["count"] for phase in SOURCE},
         "two_early_by_charge": min(table[law]["early"]["charge"] for law in LAWS),
         "two_late_by_charge": min(table[law]["late"]["charge"] for law in LAWS),
         "two_late_by_count": min(table[law]["late"]["count"] for law in LAWS),
+        "accelerated_by_count": table["circuit_accelerated"]["early"]["count"],
+        "two_plastic_equations": min(table["equations"][phase]["plastic_recall"] for phase in SOURCE),
         "ten_early_by_charge": ten_table["circuit"]["early"]["charge"],
         "ten_late_by_charge": ten_table["circuit"]["late"]["charge"],
         "ten_late_by_count": ten_table["circuit"]["late"]["count"],
         "ten_late_balanced": ten_table["circuit"]["late"]["balanced"],
+        "ten_late_plastic": ten_table["circuit"]["late"]["plastic_recall"],
         **over(ten, "class mean"),
         **over(ten, "perceptron"),
         "numba_rate": speed["numba"],
         "numpy_rate": speed["numpy"],
         "both_changes_gain": round(ten_table[f"both, {CHANGE_IMAGES} images"]["late"]["mean"] - max(lesser), 4),
         "early_phase_left": max(table[law]["early_phase_left"] for law in LAWS),
-        "memory_numpy": used["numpy", 2],
-        "memory_numba": used["numba", 2],
+        "memory_numpy": memory("numpy", 2, test=100),
+        "memory_numba": whole,
+        "memory_numba_learning": learning,
         "memory_bare_numba": bare,
-        "memory_numba_less_bare": round(used["numba", 2] - bare, 1),
-        "memory_growth": round(used["numba", 60] - used["numba", 2], 1),
+        "memory_growth": round(whole - two_batches, 1),
+        "aims": aims(table, ten_table),
         "two_digits": table,
         "mends": mended,
         "ten_digits": ten_table,
@@ -225,9 +265,34 @@ def _bars(n: int, *, classes: int = 4, side: int = 12) -> RateImages:
     return RateImages.of(ImageSet("bars", flat[:k], y[:k], flat[k:], y[k:], side))
 
 
+def captured(settings: StcSettings) -> Figures:
+    """Eq. 5 and consolidation without training, of neurons with four synapses each.
+
+    The changes of one neuron's synapses add up to just less than the threshold of the protein, those of another to just
+    more; none exceeds it by itself. Of a third two synapses are potentiated and two depressed. Which neurons have
+    protein, and the late phases of the third one after a tenth of the pause and after all of it.
+    """
+    k = synapse(settings)
+    neurons, memory = settings.neurons(k), begin(4, np.ones(3), k, c=k.c_rest, h=k.h0, z=0.0)
+    memory.h[:2] += k.theta_pro * np.array([[0.249], [0.251]])
+    memory.h[2] += 0.8 * np.array([k.high - k.h0, 0.5 * (k.high - k.h0), k.low - k.h0, 0.5 * (k.low - k.h0)])
+    memory.total[:] = np.abs(memory.h - k.h0).sum(axis=1)
+    shown = np.zeros((1, 4), np.uint8), np.zeros((1, 3)), np.zeros((1, 1), bool)
+    out = np.zeros((1, 3), np.int64), np.zeros((1, 3)), np.zeros(1, bool)
+    backend("numpy").present(*shown, 1, True, False, memory, neurons, k, *out)
+    found: Figures = {"protein": memory.protein.tolist(), "theta_pro": float(k.theta_pro)}
+    for name, share in (("begun", 0.1), ("late", 0.9)):
+        rest(memory, settings.steps(share * pause(settings)), neurons, k)
+        found |= {f"{name}_{i}": float(z) for i, z in enumerate(memory.z[2])}
+    return found
+
+
 def probe() -> Figures:
-    """Every law on 12 images of bars, in numpy: weights, spikes, answers."""
+    """Every law on 12 images of bars, in numpy: weights, spikes, answers; and what `captured` sees of consolidation."""
     found: Figures = {}
+    for name, settings in {**TASKS, "ten": stc_preset(10)}.items():
+        if settings.law != "listing":
+            found |= {f"{name}_captured_{key}": value for key, value in captured(settings).items()}
     task = DigitTask(_bars(60), (0, 1, 2, 3), train=12, test=12, choice=12)
     for name, settings in {**TASKS, "ten": stc_preset(10)}.items():
         seed = run_network(StcSystem(settings.with_(stimulus=max(2e-9, settings.stimulus)), task, "numpy")).seeds[0]
@@ -273,14 +338,19 @@ STC = Claim(
         **{f"listing_{phase}": interval(right, 100) for phase, right in SOURCE.items()},
         "two_early_by_charge": (0.93, None),
         "two_late_by_charge": (0.93, None),
-        "ten_late_by_charge": (0.80, None),
-        "ten_late_balanced": (0.80, None),
+        "ten_late_by_charge": (GOAL, None),
+        "ten_late_balanced": (GOAL, None),
+        "ten_late_plastic": (GOAL, None),
+        "accelerated_by_count": interval(
+            SOURCE["late"], 100
+        ),  # as the source makes its late phase, and by its read-out
+        "two_plastic_equations": (*interval(SOURCE["late"], 100)[:1], None),
         "ten_over_class_mean": (0.0, None),  # what is learned is more than the mean image
         "numba_rate": (1e9, None),
         "numpy_rate": (8e7, None),
-        "memory_numpy": (None, 300.0),  # MB, with all of MNIST
-        "memory_numba_less_bare": (None, 300.0),  # MB, less what numba takes to compile one line
-        "memory_growth": (None, 10.0),  # MB, of 58 batches more: what no allocator explains
+        "memory_numpy": (None, MEGABYTES),  # while it learns, with all of MNIST
+        "memory_numba": (None, MEGABYTES),  # all 60 000 images learned, all 10 000 tested
+        "memory_growth": (None, 10.0),  # MB, of 298 batches more: what no allocator explains
         "both_changes_gain": (0.0, None),
         "early_phase_left": (None, 0.011),  # of a weight at a rail `pause` leaves 0.01
     },

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from claims import mnist, record
+from claims import mnist, record, stc
 from claims.__main__ import main
 from claims.base import Claim
 from claims.registry import CLAIMS
@@ -130,3 +130,17 @@ def test_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(CLAIMS, "small", Claim("small", "says", lambda _: {"x": 9.0}, SMALL.limits))
     assert main(["small"]) == 1
     assert json.loads(capsys.readouterr().out)["broken"] == ["x = 9, claimed 0.5 <= x <= 2"]
+
+
+@pytest.mark.parametrize(
+    "constant", ["consolidation", "theta_tag", "theta_pro", "rate_down", "rate_up", "z_max", "z_min", "low", "high"]
+)
+def test_the_probe_of_tagging_and_capture_sees_consolidation(constant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, real = stc.TASKS["equations"], stc.synapse
+    base = stc.captured(settings)
+    assert base["protein"] == [0.0, 1.0, 1.0]  # the sum over a neuron's synapses decides, of which none suffices
+    k = real(settings)
+    changed = k._replace(**{constant: getattr(k, constant) * 1.01 + 1e-5 * (getattr(k, constant) == 0.0)})
+    monkeypatch.setattr(stc, "synapse", lambda _: changed)
+    now = stc.captured(settings)
+    assert any(abs(now[name] - base[name]) > 100 * record.SAME * abs(base[name]) for name in base.keys() - {"protein"})
