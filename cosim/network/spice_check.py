@@ -53,22 +53,23 @@ class Watch:
 
     def note(self, crossbar: Crossbar, index: Any, inputs: Mapping[str, Array], when: Array | None) -> None:
         """One event on the cells of ``index``, with ``inputs`` that broadcast to their shape."""
+        near = np.ones(len(self.cells), dtype=bool)  # most events reach none of them
+        for part, numbers in zip(index, self.cells.T, strict=True):
+            if not isinstance(part, slice):
+                near &= np.isin(numbers, part)
+        if not near.any():
+            return
         block = np.shape(crossbar.w[index])
-        for k, cell in enumerate(self.cells):
-            places = [_place(part, number) for part, number in zip(index, cell, strict=True)]
-            if None in places:
-                continue
+        for k in near.nonzero()[0]:
+            places = [_place(part, number) for part, number in zip(index, self.cells[k], strict=True)]
             place = tuple(i for part, i in zip(index, places, strict=True) if not isinstance(part, int | np.integer))
             if when is None or np.broadcast_to(when, block)[place]:
                 self.drives[k].append(float(np.broadcast_to(inputs[crossbar.drive], block)[place]))
 
 
-def _place(part: Any, number: int) -> int | None:
-    """Where a row or column is among those of an index; None: it is not."""
-    if isinstance(part, slice):
-        return number
-    found = np.flatnonzero(np.atleast_1d(part) == number)
-    return int(found[0]) if found.size else None
+def _place(part: Any, number: int) -> int:
+    """Where a row or column is among those of an index that holds it."""
+    return number if isinstance(part, slice) else int(np.flatnonzero(np.atleast_1d(part) == number)[0])
 
 
 @dataclass(frozen=True)
