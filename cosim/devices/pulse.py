@@ -2,7 +2,7 @@
 
 Within a pulse the state moves by the memristor's closed form, driven by the overdrive integral of the pulse's own
 waveform. What the closed form does not know, the drop on a series element that changes with the state, is taken at the
-pulse's midpoint (explicit midpoint rule, second order in the change of the drop; our choice).
+pulse's start, middle and end (Kutta's third-order rule in what moves evenly with that integral; our choice).
 """
 
 from __future__ import annotations
@@ -77,10 +77,18 @@ def overdrive_integral(v: Operand, p: Values, *, theta: Operand, alpha: Operand,
     return (k * shape.width + edges) / p.t_event
 
 
-def drive(v: Operand, p: Values, *, shape: PulseShape) -> tuple[Operand, Operand]:
-    """The overdrive integrals (potentiation, depression) of a pulse with ``v`` (V, signed) on the memristor."""
-    up = overdrive_integral(np.maximum(-v, 0.0), p, theta=p.theta_p, alpha=p.alpha_p, shape=shape)
-    down = overdrive_integral(np.maximum(v, 0.0), p, theta=p.theta_n, alpha=p.alpha_n, shape=shape)
+def drive(v: Operand, p: Values, *, shape: PulseShape, polarity: int = 0) -> tuple[Operand, Operand]:
+    """The overdrive integrals (potentiation, depression) of a pulse with ``v`` (V, signed) on the memristor.
+
+    ``polarity`` as in `apply_pulse`: the integral of the other one is 0.
+    """
+    up, down = 0.0, 0.0
+    if polarity <= 0:
+        against = np.maximum(-v, 0.0) if polarity == 0 else -v
+        up = overdrive_integral(against, p, theta=p.theta_p, alpha=p.alpha_p, shape=shape)
+    if polarity >= 0:
+        along = np.maximum(v, 0.0) if polarity == 0 else v
+        down = overdrive_integral(along, p, theta=p.theta_n, alpha=p.alpha_n, shape=shape)
     return up, down
 
 
@@ -95,13 +103,7 @@ def advance(
     polarity: int = 0,
 ) -> list[Operand]:
     """The states after ``shares`` of a pulse that puts ``v`` (V) on the memristor; ``polarity`` as in `apply_pulse`."""
-    up, down = 0.0, 0.0
-    if polarity < 0:
-        up = overdrive_integral(-v, p, theta=p.theta_p, alpha=p.alpha_p, shape=shape)
-    elif polarity > 0:
-        down = overdrive_integral(v, p, theta=p.theta_n, alpha=p.alpha_n, shape=shape)
-    else:
-        up, down = drive(v, p, shape=shape)
+    up, down = drive(v, p, shape=shape, polarity=polarity)
     return memristor.along(w, p, up=up, down=down, shares=shares, polarity=polarity)
 
 
@@ -113,28 +115,36 @@ def apply_pulse(
     w: Operand,
     shape: PulseShape,
     series: Series | None = None,
-    steps: int = 2,
     polarity: int = 0,
 ) -> tuple[Operand, Operand]:
     """One pulse of amplitude ``v`` (V) on memristors in state ``w``: the states after it and the energy taken (J).
 
     ``v``, ``w`` and the parameters broadcast. ``series`` gives the voltage that reaches the memristor; None: all of it,
-    and the map is exact. ``steps`` midpoint steps follow the drop on ``series`` within the pulse. ``polarity`` is −1
-    where every ``v`` < 0 and +1 where every ``v`` > 0: the other polarity is then not computed; 0 is any mixture.
+    and the map is exact. ``polarity`` is −1 where every ``v`` < 0 and +1 where every ``v`` > 0: the other polarity is
+    then not computed; 0 is any mixture.
     """
     if series is None:
         middle, after = advance(memristor, p, v=v, w=w, shape=shape, shares=(0.5, 1.0), polarity=polarity)
         mean = (w + 4.0 * middle + after) / 6.0  # Simpson's rule over the pulse
         return after, v * memristor.current(v, Values({"w": mean}), p) * shape.energy_time
-    after, power = w, 0.0
-    for _ in range(steps):
-        before = after
-        v_start = series(v, before, p)
-        (middle,) = advance(memristor, p, v=v_start, w=before, shape=shape, shares=(0.5 / steps,), polarity=polarity)
-        v_device = series(v, middle, p)
-        (after,) = advance(memristor, p, v=v_device, w=before, shape=shape, shares=(1.0 / steps,), polarity=polarity)
-        power = power + v * memristor.current(v_device, Values({"w": middle}), p) / steps
-    return after, power * shape.energy_time
+
+    def stage(x: Operand) -> tuple[tuple[Operand, Operand], Operand]:
+        """The overdrive integrals and the power (W) of a whole pulse in the state ``x``."""
+        on_device = series(v, x, p)
+        power = v * memristor.current(on_device, Values({"w": x}), p)
+        return drive(on_device, p, shape=shape, polarity=polarity), power
+
+    def moved(drives: Sequence[Operand], share: float) -> Operand:
+        (found,) = memristor.along(w, p, up=drives[0], down=drives[1], shares=(share,), polarity=polarity)
+        return found
+
+    start, first = stage(w)
+    middle, second = stage(moved(start, 0.5))
+    # held at zero: where the drop grows so fast that the drive halves, the rule would go backwards
+    ahead = [np.maximum(2.0 * two - one, 0.0) for one, two in zip(start, middle, strict=True)]
+    end, third = stage(moved(ahead, 1.0))
+    mean = [(one + 4.0 * two + three) / 6.0 for one, two, three in zip(start, middle, end, strict=True)]
+    return moved(mean, 1.0), (first + 4.0 * second + third) / 6.0 * shape.energy_time
 
 
 def event(memristor: ThresholdMemristor, p: Values, *, v: Operand, w: Operand, polarity: int = 0) -> Operand:

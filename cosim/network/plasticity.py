@@ -95,7 +95,8 @@ class Vdsp(Amplified):
 
 @dataclass(frozen=True)
 class StochasticVdsp(Vdsp):
-    """`Vdsp` on cells whose thresholds vary from pulse to pulse: by a normal number times ``cycle`` of the nominal one.
+    """`Vdsp` on cells whose thresholds vary from pulse to pulse: by a normal number times ``cycle`` of the nominal one,
+    and never below zero.
 
     A threshold that is higher by ΔV acts as a voltage that is lower by ΔV, which is what the cells' map gets.
     """
@@ -105,15 +106,16 @@ class StochasticVdsp(Vdsp):
     cycle: float = 0.0
 
     def parameters(self, dt: float, *, ticks: float = 1.0) -> dict[str, float]:
-        """Those of `Vdsp`, and the deviations in V."""
+        """Those of `Vdsp`, the deviations in V, and the lowest normal number: that of a threshold of zero."""
         noise = {"noise_p": self.cycle * self.threshold_p, "noise_d": self.cycle * self.threshold_d}
-        return {**super().parameters(dt, ticks=ticks), **noise}
+        lowest = -1.0 / self.cycle if self.cycle > 0.0 else 0.0
+        return {**super().parameters(dt, ticks=ticks), **noise, "lowest": lowest}
 
     def on_post(self, s: Local) -> Given:
         """V_prog of each row, less what each cell's threshold is higher by; it does not change its sign."""
-        v = super().on_post(s)[self.input]
-        depressing = np.where(v > 0.0, np.maximum(v - s.p.noise_d * s.random, 0.0), 0.0)
-        return {self.input: np.where(v < 0.0, np.minimum(v + s.p.noise_p * s.random, 0.0), depressing)}
+        v, drawn = super().on_post(s)[self.input], np.maximum(s.random, s.p.lowest)
+        depressing = np.where(v > 0.0, np.maximum(v - s.p.noise_d * drawn, 0.0), 0.0)
+        return {self.input: np.where(v < 0.0, np.minimum(v + s.p.noise_p * drawn, 0.0), depressing)}
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,10 @@ def bars(n: int, *, classes: int = 4, side: int = 28) -> ImageSet:
 
 
 def probe(network: VdspSettings = NETWORK, seeds: Sequence[int] = SEEDS[:1]) -> Figures:
-    """The claim's networks with 10 neurons on 150 images of bars: weights, pulses, spikes, read-outs."""
+    """The claim's networks with 10 neurons on 60 images of bars: weights, pulses, spikes, read-outs."""
     found: Figures = {}
     for name in SETS:
-        made = system(name, bars(150), network.with_(neurons=10), backend="numpy")
+        made = system(name, bars(60), network.with_(neurons=10), backend="numpy")
         seed = run_network(made, seeds=seeds).seeds[0]
         w, values = seed.arrays.w, seed.values
         found |= {

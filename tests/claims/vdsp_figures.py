@@ -65,7 +65,38 @@ def _points(given: Mapping[int, float]) -> tuple[list[int], list[float]]:
     return list(given), list(given.values())
 
 
-def sweeps(found: Mapping[str, Mapping[str, Mapping[str, float]]], seeds: Mapping[str, Sequence[float]]) -> Figure:
+Swept = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def deviations(found: Swept) -> Figure:
+    """Accuracy over the deviation of thresholds and conductances, one seed, at both operating points, and over the rise
+    of a neuron's threshold."""
+    panels = (
+        (("thresholds", "thresholds_far"), "deviation of the thresholds (%)"),
+        (("conductances", "conductances_far"), "deviation of both conductances (%)"),
+        (("homeostasis", "homeostasis_theta20"), "rise of the threshold at a spike"),
+    )
+    with styled():
+        figure = new_figure(9.6, 3.5)
+        axes: Sequence[Axes] = figure.subplots(1, 3, sharey=True)
+        for ax, (names, label) in zip(axes, panels, strict=True):
+            for name, line in zip(names, ("o-", "s--"), strict=True):
+                scale = 1.0 if name.startswith("homeostasis") else 100.0
+                for colour, kind in zip(COLOURS, READ_OUTS, strict=False):
+                    values = [scale * float(value) for value in found[name]]
+                    shares = [100.0 * row[kind] for row in found[name].values()]
+                    ax.plot(values, shares, line, ms=4, color=colour, label=READ_OUTS[kind] if line == "o-" else None)
+            ax.set_xlabel(label)
+        axes[0].set_ylabel("MNIST test accuracy (%)")
+        axes[0].plot([], [], "s--", ms=4, color="0.4", label="far above the thresholds")
+        axes[2].plot([], [], "s--", ms=4, color="0.4", label="thresholds deviate by 20 %")
+        axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=7, loc="lower left")
+        axes[2].legend(handles=axes[2].get_lines()[-1:], fontsize=7, loc=(0.03, 0.4))
+        axes[1].set_title("lines: published drive, one seed", fontsize=8)
+    return figure
+
+
+def sweeps(found: Swept, seeds: Mapping[str, Sequence[float]]) -> Figure:
     """Accuracy over noise and over the time constant, one seed; ``seeds``: of the published setting, by read-out."""
     panels = (
         (("noise",), "noise of bright pixels, σ/mean per ms"),
@@ -81,7 +112,7 @@ def sweeps(found: Mapping[str, Mapping[str, Mapping[str, float]]], seeds: Mappin
                     values = [float(value) for value in found[name]]
                     shares = [100.0 * row[kind] for row in found[name].values()]
                     ax.plot(values, shares, line, ms=4, color=colour, label=READ_OUTS[kind] if line == "o-" else None)
-            published = SWEEPS[names[0]][2]
+            (published,) = SWEEPS[names[0]].parts
             for colour, kind in zip(COLOURS, ("S", "NB", "G"), strict=False):
                 of_seeds = 100.0 * np.asarray(seeds[kind])
                 ax.plot(np.full(of_seeds.size, published), of_seeds, "_", ms=9, color=colour)

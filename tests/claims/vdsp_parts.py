@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from claims.base import Report, resuming
 from claims.mnist import cell
@@ -70,27 +71,22 @@ def far(technology: str) -> VdspSettings:
     return overdriven(cells, step_p=step_p, step_d=step_d, width=width, gates=(0.95, 0.9))
 
 
-def post_stdp(technology: str) -> VdspSettings:
-    """STDP at postsynaptic spikes, with the best of the settings that were tried on held-out training images."""
-    cells = Surrogate(cell(technology), "pulse")
-    made = overdriven(cells, step_p=1.64, step_d=2.7, width=0.03)
-    return made.with_(rule="post-stdp", tau_pre=40.0, gate_p=None, gate_d=None)
-
-
-def pair_stdp(technology: str) -> VdspSettings:
-    """Pair STDP with the best of the settings that were tried on held-out training images, which took more of them.
-
-    The bias is a fifth higher, so that dark pixels spike, without which they are never depressed.
-    """
-    cells, published = Surrogate(cell(technology), "pulse"), VdspSettings()
-    made = overdriven(cells, step_p=0.82, step_d=2.7, width=0.06)
-    encoder = replace(published.encoder, bias=1.2 * published.encoder.bias)
-    return made.with_(rule="pair-stdp", tau_pre=20.0, tau_post=80.0, gate_p=None, gate_d=None, encoder=encoder)
-
-
 def main_parts(seeds: Mapping[str, tuple[int, ...]]) -> dict[str, Part]:
     """Three epochs of a network of 200 neurons for each technology."""
     return {f"{name}_200": Part(name, chosen(name), of, EPOCHS) for name, of in seeds.items()}
+
+
+def by_shrinking(seeds: tuple[int, ...]) -> dict[str, Part]:
+    """Three epochs of HfO2 by its published factors: pulses that become shorter, factors that fall, and neither.
+
+    Factors that fall by as much as leaves the thresholds' distance a twentieth would shut the windows of programming;
+    these fall to 1 and to 1.04 (our choice), below which no dark pixel is depressed.
+    """
+    given = cell("hfo2").plasticity
+    short = annealed().with_(scale_p=given["scale_p"].value, scale_d=given["scale_d"].value)
+    same = short.with_(width_end=None)
+    made = {"length": short, "voltage": same.with_(scale_p_end=1.0, scale_d_end=1.04), "none": same}
+    return {f"hfo2_shrinking_{name}": Part("hfo2", network, seeds, EPOCHS) for name, network in made.items()}
 
 
 def sizes() -> dict[str, Part]:
@@ -102,14 +98,12 @@ def sizes() -> dict[str, Part]:
 
 
 def side_parts(seeds: tuple[int, ...]) -> dict[str, Part]:
-    """One epoch each, at the published operating point and far above it: cells that deviate, pulses that do, STDP."""
+    """One epoch each, at the published operating point and far above it: cells that deviate, pulses that do."""
     over, published = far("tio2"), VdspSettings()
     found = {
         "tio2_over": Part("tio2", over, seeds),
         "tio2_over_theta20": Part("tio2", over.with_(deviation=0.2), seeds),
         "tio2_published": Part("tio2", published, seeds),
-        "tio2_post_stdp": Part("tio2", post_stdp("tio2"), seeds),
-        "tio2_pair_stdp": Part("tio2", pair_stdp("tio2"), seeds),
         "tio2_published_theta20": Part("tio2", published.with_(deviation=0.2), seeds),
     }
     for where, network in (("over", over), ("published", published)):
@@ -139,6 +133,12 @@ def run_parts(
         label: run_network(part.system(images), seeds=part.seeds, folder=folder / label, resume=way)
         for label, part in parts.items()
     }
+
+
+def changed(network: VdspSettings) -> Mapping[str, Any]:
+    """What is not as published."""
+    published = vars(VdspSettings())
+    return {name: value for name, value in vars(network).items() if value != published[name]}
 
 
 def codes(results: Mapping[str, RunResult]) -> list[str]:

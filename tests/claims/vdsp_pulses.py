@@ -19,7 +19,6 @@ import xarray as xr
 
 from claims.base import Claim, Figures, Report
 from claims.mnist import cell
-from claims.vdsp import SHARES, TRAIN
 from claims.vdsp_parts import TECHNOLOGIES, chosen, far
 from cosim.bench.events import BenchMap
 from cosim.bench.testbench import Testbench
@@ -33,6 +32,8 @@ from cosim.surrogate.model import Surrogate
 from cosim.surrogate.references import events_of
 
 BENCH = "1t1r_random_pulses"
+SHARES = (1.0, 0.5, 0.2, 0.05)  # of the length of the first pulses, to that of the last
+TRAIN = 12  # pulses of a train
 # s, beside edges that are compressed with the pulse.
 EDGES: Mapping[str, float | None] = {"compressed": None, "0.2 ns": 0.2e-9, "1 ns": 1e-9}
 # Of the mean step (our choice): a tenth of the third by which steps scatter where thresholds deviate by 20 %.

@@ -28,9 +28,9 @@ def test_memristor_against_integration(name: str) -> None:
 def test_cell_against_integration(name: str) -> None:
     cell = ParameterSet.load(name).for_device("cell_1t1r")
     found = certify(Surrogate(cell), EXACT, pulses=30, train=30)[0].certificate
-    # Two midpoint steps of a drop that changes by a tenth at most; measured 2e-4.
-    assert found.errors["w"].max < 1e-3
-    assert found.errors["energy"].max_percent < 1.5
+    # Kutta's rule of a drop that changes by a tenth at most; two steps of the midpoint rule are off by 2e-4 and 0.45 %.
+    assert found.errors["w"].max < 1e-4
+    assert found.errors["energy"].max_percent < 0.2
 
 
 @pytest.mark.parametrize("shape", [PulseShape(1e-7, 0.0, 0.0), PulseShape(1e-6, 1e-7, 3e-7)])

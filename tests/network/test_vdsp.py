@@ -61,6 +61,17 @@ def test_a_threshold_that_is_higher_acts_as_a_voltage_that_is_lower() -> None:
     np.testing.assert_allclose(volts, [-1.4 + 0.28, -1.4 - 0.28, 0.0, 0.0, 0.0, 0.0, 1.5 - 0.3])
 
 
+def test_no_threshold_of_a_pulse_is_below_zero() -> None:
+    """At 50 % a normal number of −2 is a threshold of zero, and a lower one is no stronger pulse."""
+    rule = StochasticVdsp(threshold_p=1.4, threshold_d=1.5, scale_p=1.0, scale_d=1.0, cycle=0.5)
+    local = SimpleNamespace(
+        pre=SimpleNamespace(v=np.array([-1.0, -1.0, 1.0, 1.0])),
+        random=np.array([-2.0, -4.0, -2.0, -4.0]),
+        p=SimpleNamespace(**rule.parameters(1.0)),
+    )
+    np.testing.assert_allclose(rule.on_post(local)["amplitude"], [-2.8, -2.8, 3.0, 3.0])
+
+
 @pytest.mark.needs("numba")
 def test_a_stochastic_device_learns_the_same_in_numpy_and_compiled() -> None:
     settings = SMALL.with_(cycle_deviation=0.1)

@@ -47,7 +47,7 @@ def test_negative_potentiates_and_positive_depresses(case: tuple[str, str, str],
 @given(w=st.floats(0.0, 1.0), v=st.tuples(volts, volts))
 def test_a_higher_voltage_leaves_a_lower_state(case: tuple[str, str, str], w: float, v: tuple[float, float]) -> None:
     low, high = (float(CASES[case].update(w, volt)) for volt in sorted(v))
-    # Rounding, and in the cell the second-order error of the drop's midpoint where a huge step saturates.
+    # Rounding, and in the cell the third-order error of the drop where a huge step saturates.
     assert high <= low + (2e-3 if case[1] == "cell_1t1r" else 1e-14)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from claims.vdsp import NEURONS, PROBED, changed, cost, parts
+from claims.vdsp import NEURONS, PROBED, cost, parts
+from claims.vdsp_parts import changed
 from claims.vdsp_sweeps import PUBLISHED, SWEEPS, as_far, label_of
 from cosim.network.neurons import LIF
 from cosim.network.readout import PROTOCOL
@@ -45,6 +46,6 @@ def test_each_part_is_a_network_of_its_own() -> None:
     different = {(part.technology, part.network.fingerprint(), part.epochs) for part in made.values()}
     assert len(different) == len(made)
     assert {*PROBED, *NEURONS.values()} <= made.keys()
-    assert {label_of(sweep, value) for sweep, (_, values, _) in SWEEPS.items() for value in values} <= made.keys()
+    assert {label_of(sweep, value) for sweep, one in SWEEPS.items() for value in one.values} <= made.keys()
     assert changed(made[PUBLISHED].network) == {}
     assert changed(made["tio2_published_theta20"].network) == {"deviation": 0.2}
