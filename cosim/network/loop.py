@@ -100,6 +100,8 @@ def present(simulation: Simulation, job: Job) -> None:
             bar.put_back(cells)
         if visit is not None and simulation.streak >= visit.world.enough > 0:
             break
+    for joint in joints:
+        joint.hooks.clear()  # they refer to their joint, and would keep the job's records until a collection of garbage
 
 
 @lru_cache(maxsize=64)

@@ -51,6 +51,7 @@ def measure(tell: Report) -> Figures:
         "certificate": {
             "against": held.against, "frames": held.pulses, "data": held.data, "netlist": held.netlist,
             "missed": list(held.broken),
+            "states": {name: list(span) for name, span in held.domain.states.items()},
             "off": {name: error.max_percent / 100.0 for name, error in held.errors.items()},
         },
     }  # fmt: skip
@@ -63,7 +64,11 @@ def measure(tell: Report) -> Figures:
         "a pair in the trained network": f"{figures['of_a_network_pair']['all'] * 1e12:.3f} pJ",
     }
     page.table(("energy per time step", "Table 1 of the source, and here"), list(told.items()))
-    page.text("Joules per kelvin are those of a surrogate with this certificate:")
+    low, high = held.domain.states["w"]
+    page.text(
+        f"Joules per kelvin are the largest at w of {low:g} to {high:g}, where held-out frames tested them; the mean w "
+        f"of the network is {used.w:.2g}. They are those of a surrogate with this certificate:"
+    )
     page.table(("certificate",), [(line,) for line in held.lines()])
     page.write(FOLDER / "energy.html")
     return figures

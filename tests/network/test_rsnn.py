@@ -121,6 +121,13 @@ def test_what_cannot_be() -> None:
         SMALL.with_(feedback="none")
     with pytest.raises(InputError, match="hidden is -3, and a network needs at least one neuron"):
         SMALL.with_(hidden=-3)
+    for tau in (0.002, 0.0, float("nan")):  # what remains of a step divides what is handed over between parts
+        with pytest.raises(InputError, match=r"nothing is left .* after a step of 2 ms; give 0\.067 ms or more"):
+            RsnnSettings(tau=tau)
+    for steps in range(1, 20):  # the remedy is taken
+        with pytest.raises(InputError) as told:
+            RsnnSettings(tau=1e-3, steps=steps)
+        RsnnSettings(tau=float(told.value.remedy.split()[1]), steps=steps)
     with pytest.raises(InputError, match="rate is 0; give a number above zero"):
         SMALL.with_(rate=0.0)
     with pytest.raises(InputError, match="nothing to learn"):

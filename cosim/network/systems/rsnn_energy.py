@@ -1,8 +1,8 @@
 """What a thermal synapse draws in a time step of `cosim.network.systems.rsnn` (arXiv 2411.18272, Sec. 5.2 and Table 1).
 
 The circuit's bench ``1t1h1m_energy`` meters a read, an e-update and a write pulse of one cell at every line; the
-surrogate of ``1t1h1m_phases``, certified against SPICE, says how many joules at the heater a kelvin at the filament
-takes. A network's step is then
+surrogate of ``1t1h1m_phases``, certified against SPICE in a part of its states, says how many joules at the heater a
+kelvin at the filament takes. A network's step is then
 
     2 (spikes read + gate rises e-update) + heat E_per_kelvin drawn/heater + 2 write/steps
 
@@ -30,7 +30,9 @@ from cosim.surrogate.learn import learn
 
 CIRCUIT, FRAME = "1t1h1m_energy", "1t1h1m_phases"
 SAMPLES, HELD_OUT = 64, 24  # frames, of about a second each in SPICE
-IN_A_ROW = 4  # of the held-out ones follow one another; then others begin at states drawn anew, so that all are tested
+# Of the held-out ones so many follow one another. Those behind begin anew where too few were tested; 24 are enough for
+# four tenths of w at most, of which the widest run is certified (`cosim.surrogate.trains`), not for its whole range.
+IN_A_ROW = 4
 STATES = 5  # over the certified range of w, at which joules per kelvin are taken
 
 

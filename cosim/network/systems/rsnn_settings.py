@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -63,6 +64,11 @@ class RsnnSettings:
         for name in ("rate", "beta", "spread"):
             if not getattr(self, name) > 0.0:
                 raise InputError(f"{name} is {getattr(self, name):g}", remedy="give a number above zero")
+        if not self.tau > 0.0 or math.exp(-10.0 / self.steps / self.tau) < sys.float_info.epsilon:
+            raise InputError(
+                f"tau is {self.tau:g} ms, and nothing is left of a potential after a step of {10.0 / self.steps:g} ms",
+                remedy=f"give {10.0 / self.steps / 30.0:.2g} ms or more",
+            )
         if not 0.0 <= self.left <= 1.0:
             raise InputError(f"what is left of the rate is {self.left:g}", remedy="give a share of 0..1")
 
