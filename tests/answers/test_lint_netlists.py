@@ -136,7 +136,7 @@ HSPICE = {
 def test_the_meanings_of_hspice(case: str, simulator: Simulator, tmp_path: Path) -> None:
     body, volts, amperes = HSPICE[case]
     file = tmp_path / "s.sub"
-    file.write_text(f".subckt s p n\n{body}\n.ends\n")
+    file.write_text(f".option post\n.subckt s p n\n{body}\n.ends\n")
     read = Subcircuit(logical_lines(file.read_text(), has_title=False), caret_is_power=False)
     assert read.run(np.array([0.0]), np.array([volts])).current[0] == pytest.approx(amperes)
     repair = fix_file(file, None)
