@@ -150,16 +150,14 @@ HSPICE: dict[str, Callable[..., float]] = {
     "db": lambda x: _sign(x) * 20.0 * math.log10(abs(x)), "nint": lambda x: _sign(x) * math.floor(abs(x) + 0.5),
     "sign": lambda x, y: math.copysign(abs(x), y),
 }  # fmt: skip
-_HSPICE = re.compile(
+_HSPICE = re.compile(  # not cur= and vol=, which are ngspice's too
     r"\.(hdl|alter|data)\b|\.(tran|dc|ac)\s.*\bsweep\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!",
     re.IGNORECASE,
 )
 
 
 def is_hspice(lines: Sequence[Line]) -> bool:
-    """Whether a netlist is written for HSPICE: by its options, sweeps and name of ground (``cur=`` and ``vol=`` are ngspice's
-    too).
-    """
+    """Whether a netlist is written for HSPICE: by its options, sweeps and name of ground."""
     return any(map(_of_hspice, lines))
 
 
