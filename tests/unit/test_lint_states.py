@@ -325,9 +325,14 @@ def test_a_division_that_is_meant_is_no_finding() -> None:
     text = model("integer m;", "m = 7;\nI(p, n) <+ m/2*V(p, n);{}")
     said = [
         {finding.rule for finding in va_rules.check(va_rules.read(text.replace("{}", comment)))}
-        for comment in ("", " // rounds down", " // half, lint: allow integer-division")
-    ]
-    assert said == [{"integer-division"}, {"integer-division"}, set()]
+        for comment in (
+            "", " // rounds down",
+            " // see lint: allow nothing, but integer-division", " // no // lint: allow integer-division",
+            " /* // lint: allow integer-division */", " // lint: allow integer-division",
+            " // lint: allow log, integer-division",
+        )
+    ]  # fmt: skip
+    assert said == [*[{"integer-division"}] * 5, set(), set()]
 
 
 def test_parameters_by_which_events_are_conditions_are_named() -> None:
