@@ -128,6 +128,9 @@ HSPICE = {
     "rounded": ("G1 p n cur='nint(V(p,n))'", -2.5, -3.0),
     "with a sign": ("G1 p n cur='sign(3,V(p,n))'", -2.5, -3.0),
     "truth is what is not zero": ("G1 p n cur='(V(p,n) && 1) ? 1 : 2'", 0.3, 1.0),
+    "a function of the deck's own named db": (".param db(x)='x*2'\nG1 p n cur='db(V(p,n))'", -3.0, -6.0),
+    "one named sign, of one argument": (".param sign(x)='x*2'\nG1 p n cur='sign(V(p,n))'", -3.0, -6.0),
+    "one of .func named nint": (".func nint(x) {x*2}\nG1 p n cur='nint(V(p,n))'", -1.3, -2.6),
     "ground": ("G1 p gnd! cur='V(p,gnd!)'", 0.5, 0.5),
 }
 
