@@ -90,13 +90,13 @@ def _empty_windows(netlist: Netlist, texts: Sequence[str]) -> dict[str, str]:
         windows[name] = (start, stop)
         if start is None or stop is None:
             continue
-        window = f"its window from {start:g} to {stop:g} is empty"
+        missed = f"its window from {start:g} to {stop:g} is empty"
         if kind == "tran" and start > stop:
-            found[name] = f"{window}: it ends before it begins"
+            found[name] = f"{missed}: it ends before it begins"
         elif start > high:
-            found[name] = f"{window}: the .{kind} ends at {high:g}"
+            found[name] = f"{missed}: the .{kind} ends at {high:g}"
         elif stop < low:
-            found[name] = f"{window}: the .{kind} begins at {low:g}"
+            found[name] = f"{missed}: the .{kind} begins at {low:g}"
     for text in texts:
         value, window = _VALUE.match(text.strip()), _WINDOW.search(text)
         if value is None or value[1].lower() in found:
