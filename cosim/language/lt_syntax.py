@@ -150,22 +150,20 @@ HSPICE: dict[str, Callable[..., float]] = {
     "db": lambda x: _sign(x) * 20.0 * math.log10(abs(x)), "nint": lambda x: _sign(x) * math.floor(abs(x) + 0.5),
     "sign": lambda x, y: math.copysign(abs(x), y),
 }  # fmt: skip
-_HSPICE = re.compile(
-    r"\.(hdl|alter|data)\b|\.(tran|dc|ac)\s.*\bsweep\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!|[eg]\w*\s.*\b(cur|vol)\s*=",
+_HSPICE = re.compile(  # not cur= and vol=, which are ngspice's too
+    r"\.(hdl|alter|data)\b|\.(tran|dc|ac)\s.*\bsweep\b|\.opt\w*\s.*\b(post|ingold|runlvl|lvltim|gmindc|accurate|probe)\b|.*\bgnd!",
     re.IGNORECASE,
 )
-_HSPICE_BEGINS = frozenset(".eEgG")  # the other lines can hold gnd! alone
 
 
 def is_hspice(lines: Sequence[Line]) -> bool:
-    """Whether a netlist is written for HSPICE: by its options, its name of ground, and ``cur=`` and ``vol=``."""
+    """Whether a netlist is written for HSPICE: by its options, sweeps and name of ground."""
     return any(map(_of_hspice, lines))
 
 
 def _of_hspice(line: Line) -> bool:
-    if line.text[0] not in _HSPICE_BEGINS and "!" not in line.text:
-        return False
-    return _HSPICE.match(line.text) is not None
+    may = line.text[0] == "." or "!" in line.text  # what is quick to see
+    return may and _HSPICE.match(line.text) is not None
 
 
 HSPICE_TEMP = 25.0  # degrees Celsius, of the circuit and of its models, where a deck of HSPICE says no other

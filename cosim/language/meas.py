@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from cosim.errors import NetlistError
+from cosim.language.expressions import Expr, Unreadable, evaluate
 from cosim.language.hazards import options_of
+from cosim.language.lt_syntax import dialect, parse_expression, segments
 from cosim.language.netlist import Line, Netlist
 from cosim.language.numbers import spice_number
 
@@ -15,7 +18,8 @@ CARDS = (".meas", ".measure")
 _VALUE = re.compile(r"(\S+)\s*=\s*([+-]?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)", re.IGNORECASE)
 _NUMBER = r"([+-]?(?:nan|\d[\d.]*(?:e[+-]?\d+)?))"
 _WINDOW = re.compile(rf"\bfrom=\s*{_NUMBER}\s+to=\s*{_NUMBER}", re.IGNORECASE)
-_ENDS = re.compile(r"\b(from|to)\s*=\s*([^\s=]+)")
+_NOWHERE = re.compile(r"\b(?:at|with)=\s*[+-]?0\.?0*(?:e[+-]?0+)?\s*$", re.IGNORECASE)
+_ENDS = re.compile(r"\b(from|to)\s*=\s*(\{[^}]*\}|'[^']*'|\"[^\"]*\"|[^\s=]+)")
 _FAILED = re.compile(r"\.meas(?:ure)?\s+\S+\s+(\S+).*failed!?$", re.IGNORECASE)
 _ADDRESSED = re.compile(r"^error:\s*(?:measure\s+\S+\s+(?:failed:\s*)?(?:\S+\([^)]*\)\s*:\s*)?)?", re.IGNORECASE)
 _ROW = re.compile(r"new internal line no\. (\d+)", re.IGNORECASE)
@@ -69,32 +73,84 @@ def values(netlist: Netlist, texts: Sequence[str]) -> dict[str, float]:
 
 def _empty_windows(netlist: Netlist, texts: Sequence[str]) -> dict[str, str]:
     """Why a measure's window is empty, for which ngspice gives 0: it misses the run, or holds no point of it."""
-    spans = _spans(netlist)
+    spans, parameters = _spans(netlist), _parameters(netlist)
     falling = {kind for kind, (first, last) in spans.items() if first > last}
     found: dict[str, str] = {}
     kinds: dict[str, str] = {}
+    windows: dict[str, tuple[float | None, float | None]] = {}
     for _, words in _cards(netlist):
         kind, name = words[1].lower(), words[2].lower()
         kinds[name] = kind
         given = dict(_ENDS.findall(" ".join(words[3:]).lower()))
-        if kind not in spans or not given or not {"from", "to"} >= given.keys():
+        if not given:
             continue
-        low, high = sorted(spans[kind])
-        start, stop = (spice_number(given.get(key, repr(end))) for key, end in (("from", low), ("to", high)))
-        if start is not None and stop is not None and start > high:
-            found[name] = f"its window from {start:g} to {stop:g} is empty: the .{kind} ends at {high:g}"
-        elif start is not None and stop is not None and stop < low:
-            found[name] = f"its window from {start:g} to {stop:g} is empty: the .{kind} begins at {low:g}"
+        low, high = sorted(spans.get(kind, (-math.inf, math.inf)))
+        start = _number(given["from"], parameters) if "from" in given else low
+        stop = _number(given["to"], parameters) if "to" in given else high
+        windows[name] = (start, stop)
+        if start is None or stop is None:
+            continue
+        missed = f"its window from {start:g} to {stop:g} is empty"
+        if kind == "tran" and start > stop:
+            found[name] = f"{missed}: it ends before it begins"
+        elif start > high:
+            found[name] = f"{missed}: the .{kind} ends at {high:g}"
+        elif stop < low:
+            found[name] = f"{missed}: the .{kind} begins at {low:g}"
     for text in texts:
         value, window = _VALUE.match(text.strip()), _WINDOW.search(text)
-        if value is None or window is None or value[1].lower() in found:
+        if value is None or value[1].lower() in found:
             continue
-        start, stop = float(window[1]), float(window[2])
-        if math.isnan(start):
-            found[value[1].lower()] = "ngspice finds no point in its window"
-        elif start > stop and kinds.get(value[1].lower()) not in falling:
-            found[value[1].lower()] = f"its window from {start:g} to {stop:g} is empty"
+        name = value[1].lower()
+        start, stop = windows.get(name, (-math.inf, math.inf))
+        if window is None:
+            if not _NOWHERE.search(text) or float(value[2]):
+                continue
+            if start is None or stop is None:
+                found[name] = (
+                    "ngspice gives 0 at 0, as for an empty window, and the ends of its window are unknown here"
+                )
+            elif not min(start, stop) <= 0.0 <= max(start, stop):
+                found[name] = "ngspice finds no point in its window"
+            continue
+        first, last = float(window[1]), float(window[2])
+        if math.isnan(first):
+            found[name] = "ngspice finds no point in its window"
+        elif first > last and kinds.get(name) not in falling:
+            found[name] = f"its window from {first:g} to {last:g} is empty"
+        elif start is not None and start == stop:
+            found[name] = f"its window from {start:g} to {stop:g} has no width"
     return found
+
+
+def _parameters(netlist: Netlist) -> dict[str, str]:
+    """The expressions of the parameters that ``.param`` cards set once."""
+    cards = netlist.cards(".param", ".params", ".para")
+    given = [(s.key.lower(), line.text[s.start : s.end]) for line in cards for s in segments(line)]
+    count = Counter(key for key, _ in given)
+    return {key: text for key, text in given if count[key] == 1}
+
+
+def _number(text: str, parameters: Mapping[str, str], within: frozenset[str] = frozenset()) -> float | None:
+    """A number, or what an expression of parameters comes to; None where that is unknown."""
+    text = text.strip("{}'\" ")
+    if (number := spice_number(text)) is not None:
+        return number
+
+    def lookup(node: Expr) -> float:
+        key = node.name.lower()
+        known = key in parameters and key not in within
+        value = _number(parameters[key], parameters, within | {key}) if known else None
+        if value is None:
+            raise Unreadable(f"{node.name!r} has no value", node.start)
+        return value
+
+    try:
+        return evaluate(
+            parse_expression(text, caret_is_power=True), lookup, lambda _: None, dialect(caret_is_power=True)
+        )
+    except (Unreadable, ArithmeticError, ValueError, TypeError):
+        return None
 
 
 def _spans(netlist: Netlist) -> dict[str, tuple[float, float]]:

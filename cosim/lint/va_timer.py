@@ -1,7 +1,8 @@
 """What a timer changes at each tick, as a state that goes there within the timer's period.
 
 ``@(timer(0, T)) x = f(x);`` is the recurrence x[n + 1] = f(x[n]). Where little happens in a period, it is the integral
-of (f(x) - x)/T: that is written, and compared under drives that are slow beside the period.
+of (f(x) - x)/T: that is written, and compared under drives that are slow beside the period. A timer that counts in
+integers, or turns a sign, is left.
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ def period(model: Model, module: Module, statement: Statement) -> float:
     return every if 0.0 <= start <= every < math.inf else 0.0
 
 
+def _turns(name: str, flow: Flow) -> bool:
+    """Whether a tick turns a variable's sign: what changes by its whole size at each has no rate."""
+    values = (s.value for s in flow.assigned[name])
+    return any(v is not None and v.op == "u-" and v.args[0].op == "name" and v.args[0].name == name for v in values)
+
+
 def recurrences(model: Model, module: Module, flow: Flow) -> dict[int, list[str]]:
     """The timers (by their start) that are read so, and the variables that each of them changes."""
     found = {}
@@ -62,7 +69,8 @@ def recurrences(model: Model, module: Module, flow: Flow) -> dict[int, list[str]
         carried = run_through(replace(module, analogs=[(statement.body[0], False)])).hidden  # from tick to tick
         kept = [name for name in flow.assigned if name in flow.hidden and name in carried]
         alone = all(id(s) in inside and s.access is None for name in kept for s in flow.assigned[name])
-        if kept and alone and not asks_the_time(statement):
+        counts = any(name in module.integers or _turns(name, flow) for name in kept)
+        if kept and alone and not counts and not asks_the_time(statement):
             found[statement.start] = kept
     return found
 

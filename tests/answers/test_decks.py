@@ -670,6 +670,29 @@ def test_windows_of_falling_sweeps(card: str, simulator: Simulator) -> None:
         assert done.measures["y"] == pytest.approx(right, abs=1e-12)
 
 
+NARROW = {  # each empty one is 0 in ngspice
+    "max v(b) from=tt to='tt*2'": True,
+    "max v(b) from='tt*6' to='tt*7'": "to 3.5e-07 is empty: the .tran ends at 2e-07",
+    "avg v(b) from=100n to=70n": "ends before it begins", "max v(b) from={tt*2} to={tt}": "ends before it begins",
+    "max v(b) from=100.001n to=100.002n": "ngspice finds no point in its window",
+    "avg v(b) from=100n to=100n": "has no width", "pp v(b) from=tt to=2*tt": True,
+    "min_at v(b) from=100.001n to=100.002n": "ngspice finds no point in its window",
+    "min v(a) from=0 to=10n": True,
+}  # fmt: skip
+
+
+def test_windows_that_hold_no_point_have_a_reason_instead_of_0(simulator: Simulator) -> None:
+    cards = "".join(f".meas tran y{k} {card}\n" for k, card in enumerate(NARROW))
+    done = simulator.run(
+        Deck(f"t\nV1 a 0 sin(0 1 2.5meg)\nR1 a b 1k\nC1 b 0 1p\n.param tt=50n\n.tran 1n 200n\n{cards}.end\n")
+    )
+    for k, (card, right) in enumerate(NARROW.items()):
+        if right is True:
+            assert f"y{k}" in done.measures, card
+        else:
+            assert str(right) in done.missing[f"y{k}"], card
+
+
 def test_sums_over_points_that_lie_far_apart_are_those_of_ngspice(simulator: Simulator, tmp_path: Path) -> None:
     """As ngspice -b prints them."""
     right = {

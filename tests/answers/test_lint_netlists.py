@@ -128,6 +128,9 @@ HSPICE = {
     "rounded": ("G1 p n cur='nint(V(p,n))'", -2.5, -3.0),
     "with a sign": ("G1 p n cur='sign(3,V(p,n))'", -2.5, -3.0),
     "truth is what is not zero": ("G1 p n cur='(V(p,n) && 1) ? 1 : 2'", 0.3, 1.0),
+    "a function of the deck's own named db": (".param db(x)='x*2'\nG1 p n cur='db(V(p,n))'", -3.0, -6.0),
+    "one named sign, of one argument": (".param sign(x)='x*2'\nG1 p n cur='sign(V(p,n))'", -3.0, -6.0),
+    "one of .func named nint": (".func nint(x) {x*2}\nG1 p n cur='nint(V(p,n))'", -1.3, -2.6),
     "ground": ("G1 p gnd! cur='V(p,gnd!)'", 0.5, 0.5),
 }
 
@@ -136,7 +139,7 @@ HSPICE = {
 def test_the_meanings_of_hspice(case: str, simulator: Simulator, tmp_path: Path) -> None:
     body, volts, amperes = HSPICE[case]
     file = tmp_path / "s.sub"
-    file.write_text(f".subckt s p n\n{body}\n.ends\n")
+    file.write_text(f".option post\n.subckt s p n\n{body}\n.ends\n")
     read = Subcircuit(logical_lines(file.read_text(), has_title=False), caret_is_power=False)
     assert read.run(np.array([0.0]), np.array([volts])).current[0] == pytest.approx(amperes)
     repair = fix_file(file, None)

@@ -13,7 +13,8 @@ from cosim.errors import InputError, MissingFile
 from cosim.language import findings
 from cosim.language.expressions import Unreadable
 from cosim.language.findings import Edit, apply_edits
-from cosim.language.lt_syntax import middle_number, parse_expression
+from cosim.language.lt_syntax import is_hspice, middle_number, parse_expression, untold_temperatures
+from cosim.language.netlist import logical_lines
 from cosim.language.va_tokens import scan
 from cosim.lint import lint, lt_lint, lt_rules, va_fix, va_rules
 
@@ -95,7 +96,7 @@ LTSPICE = {
     "operator": SUB.format("B1 p n I=(V(p,n) > 0) & (V(p,n) < 1)"),
     "ground": SUB.format("R1 p gnd! 1k"),
     "multiplier": SUB.format(".param gam=0\nG1 p n value={gam==0 ? V(p,n) : 0}"),
-    "signed": SUB.format("G1 p n cur='log(V(p,n))'"),
+    "signed": ".option post\n" + SUB.format("G1 p n cur='log(V(p,n))'"),
     "number": SUB.format("R1 p n 4k7"),
     "bracket": SUB.format("B1 p n I=1m*(V(p,n) + abs((V(p,n))"),
     "capacitor-ic": SUB.format("C1 p n 1n IC=0.5"),
@@ -283,3 +284,10 @@ def test_a_control_block_is_refused_not_run(tmp_path: Path) -> None:
     found = lint.lint_file(file)
     assert any("control" in f.message for f in found.findings)
     assert not (tmp_path / "canary").exists()
+
+
+def test_sources_of_ngspice_make_no_deck_one_of_hspice() -> None:
+    deck = "t\nV1 a 0 1\nE1 o 0 vol='sqrt(v(a))'\nG1 q 0 cur='log(v(a))'\nR1 o q 1k\n{}.op\n.end\n"
+    plain, foreign = (logical_lines(deck.format(card)) for card in ("", ".option post\n"))
+    assert (is_hspice(plain), untold_temperatures(plain)) == (False, ())
+    assert (is_hspice(foreign), len(untold_temperatures(foreign))) == (True, 2)

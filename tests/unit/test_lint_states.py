@@ -310,13 +310,29 @@ def test_a_timer_ticks_when_it_says() -> None:
     assert current(text)[[0, 1, 2, 3, 4]] == pytest.approx([0, 0, 2, 4, 7])  # 1.5, 1.9, 2.3, 2.7, 3.1, 3.5, 3.9
 
 
+@pytest.mark.parametrize(
+    ("declared", "tick"), [("integer k;", "k = (k + 1) % 2;"), ("real k;", "k = -k;"), ("real k;", "k = k*0.5;")]
+)
+def test_a_timer_that_counts_has_no_rate(declared: str, tick: str) -> None:
+    text = model(declared, f"@(timer(0, 1e-9)) {tick}\nI(p, n) <+ (2 + k)*V(p, n);")
+    fixed = va_fix.fix(va_rules.read(text, Path()))
+    smooth = "0.5" in tick
+    assert any("@(timer) changes" in one for one in fixed.done) == smooth
+    assert smooth or any("@(timer) is not supported" in one and "line" in one for one in fixed.left)
+
+
 def test_a_division_that_is_meant_is_no_finding() -> None:
     text = model("integer m;", "m = 7;\nI(p, n) <+ m/2*V(p, n);{}")
     said = [
         {finding.rule for finding in va_rules.check(va_rules.read(text.replace("{}", comment)))}
-        for comment in ("", " // rounds down", " // half, lint: allow integer-division")
-    ]
-    assert said == [{"integer-division"}, {"integer-division"}, set()]
+        for comment in (
+            "", " // rounds down",
+            " // see lint: allow nothing, but integer-division", " // no // lint: allow integer-division",
+            " /* // lint: allow integer-division */", " // lint: allow integer-division",
+            " // lint: allow log, integer-division",
+        )
+    ]  # fmt: skip
+    assert said == [*[{"integer-division"}] * 5, set(), set()]
 
 
 def test_parameters_by_which_events_are_conditions_are_named() -> None:
