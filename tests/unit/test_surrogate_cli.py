@@ -31,6 +31,18 @@ def test_train_and_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert facts["reference_updates_per_second"] is None  # so few pulses do not tell
 
 
+def test_a_check_ends_by_how_much_of_what_is_certified_it_saw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "memristor.npz")
+    assert main([*TRAIN, "-o", file]) == 0
+    check = ["surrogate", "check", file, "--against", "integration", "--pulses"]
+    assert main([*check, "20"]) == UNSEEN == 4  # as documented
+    assert capsys.readouterr().out.splitlines()[-1].startswith("  not verified: certified is w 0.2..0.6, and of it")
+    assert main([*check, "60"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("  passes")
+
+
 def test_learned_from_collected_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "cell.npz"
     assert main([*TRAIN, "--learn", "150", "--law", "published", "--span=-2", "2", "-o", str(file)]) == 0
