@@ -110,6 +110,8 @@ def narrower(certified: Domain, fresh: Domain) -> tuple[str, ...]:
     Parts of a state's range are tenths of it, of which each is seen or not. Inputs that are drawn at random never come
     as near to the ends as others did: less than a tenth of a range counts as nothing there.
     """
+    import numpy as np
+
     from cosim.surrogate.density import LOGARITHMIC
     from cosim.surrogate.trains import TENTHS
 
@@ -123,11 +125,12 @@ def narrower(certified: Domain, fresh: Domain) -> tuple[str, ...]:
             room = (low * (part - 1.0), high * (1.0 - 1.0 / part))
         else:
             room = ((high - low) / TENTHS,) * 2
-        if (
-            seen[0] > low + room[0]
-            or seen[1] < high - room[1]
-            or set(fresh.gaps.get(name, ())) - set(certified.gaps.get(name, ()))
-        ):
+        ends = (low + room[0], high - room[1])
+        gaps = np.array([*certified.gaps.get(name, ()), *fresh.gaps.get(name, ())])
+        cuts = np.unique(np.clip([*ends, *seen, *gaps.ravel()], *ends))
+        middles = (cuts[:-1] + 0.5 * np.diff(cuts))[np.diff(cuts) > 1e-9 * (high - low)]
+        x = np.array([*ends, *middles])  # in each part there is, of what is certified, seen or not
+        if np.any(~certified.in_gap(name, x) & ((x < seen[0]) | (x > seen[1]) | fresh.in_gap(name, x))):
             found.append(f"certified is {certified.shown(name)}, and of it these events saw {fresh.shown(name)}")
     return tuple(found)
 

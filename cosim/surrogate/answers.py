@@ -6,7 +6,7 @@ Values that know whether they come from within its domain, of shapes that fit ea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 # A surrogate without a certificate takes inputs up to so many times those at which its map is tested (our choice).
 FARTHEST = 5.0
+
+
+class Extrapolated(TypedDict):
+    """What an `Answer` tells beside its values."""
+
+    outside: str
+    extrapolated: int
 
 
 class Answer(Values):

@@ -27,6 +27,7 @@ from cosim.parameters import ParameterSet
 from cosim.surrogate.answers import (
     FARTHEST,
     Answer,
+    Extrapolated,
     arrays_for,
     beyond,
     common_shape,
@@ -259,15 +260,9 @@ class Surrogate:
             UnknownName, InputError: a state or an input is unknown or missing, or their shapes do not fit.
             DomainError: outside the certificate's domain, where ``policy`` is "raise".
         """
-        outside, count = outside_of(state), extrapolated_in(state)
-        if self.policy == "warn":  # before `out` overwrites the states
-            x, u = self._arrays(state, inputs)
-            if found := beyond(self, x, u):
-                bad = np.broadcast_to(which_beyond(self, x, u), common_shape({**x, **u}, self.instances))
-                outside, count = found[0][0], count + int(np.count_nonzero(bad))
+        known = self._extrapolated(state, inputs)  # before `out` overwrites the states
         after, outputs = self._event(state, inputs, energy=True, out=out)
-        first, second = (Answer(part, outside=outside, extrapolated=count) for part in (after, outputs))
-        return first, second
+        return Answer(after, **known), Answer(outputs, **known)
 
     def follow(self, state: Values, inputs: Values, *, out: Mapping[str, Array] | None = None) -> tuple[Values, Values]:
         """Many events on every instance, one after the other: as `step` for each, without arrays of their own.
@@ -289,7 +284,8 @@ class Surrogate:
 
     def advance(self, state: Values, inputs: Values) -> Values:
         """`step` without its outputs."""
-        return Values(self._event(state, inputs, energy=False)[0])
+        known = self._extrapolated(state, inputs)
+        return Answer(self._event(state, inputs, energy=False)[0], **known)
 
     def read(self, state: Values) -> Values:
         """What a read that disturbs nothing gives in these states, e.g. the ``conductance`` (S)."""
@@ -449,6 +445,17 @@ class Surrogate:
             low, high = (end if np.isfinite(end) else None for end in self.map.bounds(name))
             held[name] = np.clip(w, low, high)
         return Values(held), Values(self.map.reading(Values(held), p, spent))
+
+    def _extrapolated(self, state: Values, inputs: Values) -> Extrapolated:
+        """What `Answer` tells of an event, and of those before it."""
+        known = Extrapolated(outside=outside_of(state), extrapolated=extrapolated_in(state))
+        if self.policy == "warn":
+            x, u = self._arrays(state, inputs)
+            if found := beyond(self, x, u):
+                bad = np.broadcast_to(which_beyond(self, x, u), common_shape({**x, **u}, self.instances))
+                known["outside"] = found[0][0]
+                known["extrapolated"] += int(np.count_nonzero(bad))
+        return known
 
     # -- outside the domain -------------------------------------------------------------------------------------------
 

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 def rested(surrogate: Surrogate, state: Values, duration: ArrayLike) -> Values:
     """`Surrogate.rest`."""
+    after = _rested(surrogate, state, duration)  # of a filter an event, which tells by itself
+    known = after if isinstance(after, Answer) else state
+    return Answer(after, outside=outside_of(known), extrapolated=extrapolated_in(known))
+
+
+def _rested(surrogate: Surrogate, state: Values, duration: ArrayLike) -> Values:
     require_names("state", state, {name: entry.unit for name, entry in surrogate.map.states.items()})
     x = {name: np.asarray(state[name], dtype=surrogate.dtype) for name in surrogate.map.states}
     length = np.asarray(duration, dtype=float)

@@ -90,6 +90,13 @@ def test_an_interval_is_for_answers_from_within_the_domain(cell):
     with pytest.warns(DomainWarning, match="50 V is outside"):
         more, _ = extrapolating.step(later, Values({"amplitude": np.array([50.0, 1.0, -50.0])}))
     assert more.extrapolated == 3  # events of an instance
+    rested = extrapolating.rest(after, 1e-3)
+    for kept in (rested, extrapolating.advance(rested, Values({"amplitude": 1.0}))):
+        assert (kept.extrapolated, kept.outside) == (1, after.outside)
+    with pytest.warns(DomainWarning, match="50 V is outside"):
+        assert extrapolating.advance(rested, Values({"amplitude": 50.0})).extrapolated == 2
+    with pytest.raises(DomainError, match="50 V"):
+        cell.interval(rested)
 
 
 @pytest.mark.parametrize(("value", "said"), [(7.0, "state w = 7 is outside 0..1"), (np.nan, "state w is not finite")])

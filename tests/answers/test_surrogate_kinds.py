@@ -232,7 +232,7 @@ def test_a_circuit_of_the_users_own(bench: Path, tmp_path: Path, capsys: pytest.
     crossbar = Crossbar(cell, np.full((3, 2), 0.5))
     crossbar.program(1, np.array([-1.0, 0.0, 1.0]))
     assert np.all(np.diff(crossbar.weight[:, 1]) > 0.0)
-    assert main(["surrogate", "check", str(file), "--pulses", "60"]) in (0, UNSEEN)
+    assert main(["surrogate", "check", str(file), "--pulses", "60"]) == UNSEEN  # fewer than it was certified with
     assert main(["surrogate", "show", str(file), "--figure", str(tmp_path / "rc.png")]) == 0  # events are kept
     bench.unlink()
     assert main(["surrogate", "check", str(file)]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,6 +168,30 @@ def test_a_check_names_what_fresh_events_did_not_see() -> None:
             ("n 0..1 but for 0.3..0.4", "n 0..1 but for 0.3..0.5"),
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("certified", "gaps", "seen", "missing", "lacks"),
+    [
+        ((0.0, 1.0), [(0.3, 0.5)], (0.0, 1.0), [(0.3, 0.4)], False),  # more than is certified
+        ((0.0, 1.0), [(0.3, 0.5)], (0.0, 1.0), [(0.4, 0.5)], False),
+        ((0.0, 0.5), [], (0.0, 1.0), [(0.6, 0.7)], False),  # beyond what is certified
+        ((0.0, 0.5), [], (0.0, 1.0), [(0.5, 0.6)], False),
+        ((0.0, 1.0), [(0.3, 0.5)], (0.0, 1.0), [(0.3 + 1e-12, 0.4), (0.4, 0.5 + 1e-12)], False),  # rounding
+        ((0.2, 0.2), [], (0.2, 0.2), [], False),
+        ((0.2, 0.2), [], (0.3, 0.4), [], True),
+        ((0.0, 1.0), [(0.3, 0.5)], (0.0, 1.0), [(0.4, 0.6)], True),
+        ((0.0, 1.0), [(0.3, 0.5)], (0.0, 1.0), [(0.3, 0.4), (0.8, 0.9)], True),
+        ((0.0, 0.5), [], (0.0, 1.0), [(0.4, 0.6)], True),
+        ((0.0, 1.0), [(0.3, 0.5)], (0.0, 0.3), [], True),
+    ],
+)
+def test_gaps_of_fresh_events_count_where_something_is_certified(
+    certified: tuple[float, float], gaps: list[Any], seen: tuple[float, float], missing: list[Any], lacks: bool
+) -> None:
+    old, fresh = (Domain({}, {"w": ends}, gaps={"w": tuple(parts)}) for ends, parts in
+                  ((certified, gaps), (seen, missing)))  # fmt: skip
+    assert bool(narrower(old, fresh)) is lacks
 
 
 def test_train_says_what_it_covers_and_whether_it_passes(

@@ -14,6 +14,7 @@ from cosim.errors import DomainError, InputError
 from cosim.network.grid import Grid, Rewards
 from cosim.network.run import Streams, run_network
 from cosim.network.simulation import Simulation
+from cosim.network.systems import maze
 from cosim.network.systems.maze import (
     EPISODES,
     MazeRuns,
@@ -324,11 +325,35 @@ def test_no_gamma_is_the_best_where_no_run_succeeds() -> None:
     assert [(entry["gamma"], entry["interval"]) for entry in values["optima"]] == [(None, None)] * 2
     assert told(values, 5) == [
         "3 x 3: no run reached the benchmark before its last episode, so no gamma is the best",
+        "3 x 3: what variability 50% costs against 0% is not known: at 0% and 50% no run reached the benchmark in time",
         "8 runs missed the benchmark within 5 episodes and count with as many: means with such runs are lower bounds",
     ]
     ax = plot_gammas(system, result.seeds[0]).axes[0]
     low, high = ax.get_ylim()
     assert any(low <= at <= high for at in ax.get_yticks())
+
+
+def test_only_costs_of_a_variability_at_which_no_run_succeeds_are_left_out() -> None:
+    best = {"size": 3, "episodes": 9.0, "interval": [0.9, 0.9], "unsuccessful": 0.0, "ends": []}
+    optima = [{**best, "variability": v, "gamma": gamma} for v, gamma in ((0.0, 0.9), (0.1, 0.9), (1.0, None))]
+    costs = [{"size": 3, "at": v, "against": 0.0, "more": 5.0, "error": 1.0} for v in (0.1, 1.0)]
+    assert told({"optima": optima, "variability_costs": costs, "missed": 0}, 60)[1:] == [
+        "3 x 3: +5.0 ± 1.0 episodes at variability 10% against 0%, at the best gamma of the latter",
+        "3 x 3: what variability 100% costs against 0% is not known: at 100% no run reached the benchmark in time",
+    ]
+
+
+@pytest.mark.parametrize(("tested", "beyond"), [((-10.0, 3.0), 1), ((-5.0, 10.0), 1), ((-10.0, 10.0), 0)])
+def test_the_tested_pulses_need_not_be_as_many_either_way(
+    tested: tuple[float, float], beyond: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of -8 and of 4 pulses."""
+    monkeypatch.setattr(MazeSystem, "tested", tested)
+    monkeypatch.setattr(maze, "worth", lambda *_: np.array([-0.2, 0.1]))
+    runs = MazeRuns(replace(SMALL, settings=SETTINGS.with_(pulses=40.0), runs=1), Streams(0))
+    runs.learn(0)
+    assert runs.pulses.tolist() == [[[-8.0, 4.0]]]
+    assert runs.beyond.tolist() == [[beyond]]
 
 
 def test_writes_beyond_the_tested_pulses_are_told() -> None:

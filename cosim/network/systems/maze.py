@@ -248,13 +248,17 @@ def told(values: Mapping[str, Any], episodes: int) -> list[str]:
             f"{entry['size']} x {entry['size']}: fewest episodes, {entry['episodes']:.1f}, at gamma {entry['gamma']:g} "
             f"({interval}); " + ", ".join(f"{_more(x)} at {x['gamma']:g}" for x in entry["ends"])
         )
-    lost = {entry["size"] for entry in values["optima"] if entry["gamma"] is None}
-    out += [
-        f"{entry['size']} x {entry['size']}: {_more(entry)} episodes at variability "
-        f"{entry['at']:.0%} against {entry['against']:.0%}, at the best gamma of the latter"
-        for entry in values["variability_costs"]
-        if entry["size"] not in lost
-    ]
+    lost = {(entry["size"], entry["variability"]) for entry in values["optima"] if entry["gamma"] is None}
+    for entry in values["variability_costs"]:
+        size, at, against = entry["size"], entry["at"], entry["against"]
+        if none := [v for v in (against, at) if (size, v) in lost]:
+            said = f"not known: at {' and '.join(f'{v:.0%}' for v in none)} no run reached the benchmark in time"
+            out.append(f"{size} x {size}: what variability {at:.0%} costs against {against:.0%} is {said}")
+        else:
+            out.append(
+                f"{size} x {size}: {_more(entry)} episodes at variability {at:.0%} against {against:.0%}, at the best "
+                "gamma of the latter"
+            )
     if values["missed"]:
         out.append(
             f"{values['missed']} runs missed the benchmark within {episodes} episodes and count with as "
@@ -283,7 +287,8 @@ class MazeRuns:
             self.episodes[batch, run], self.steps[batch, run], self.reached[batch, run] = found
             s, size = self.system.settings, self.system.points[batch].size
             pulses = s.pulses * worth(rewards, s.rewards.best * size, s.chi)
-            self.beyond[batch, run] = np.sum(np.abs(pulses) > self.system.tested[1])
+            low, high = self.system.tested
+            self.beyond[batch, run] = np.sum((pulses < low) | (pulses > high))
             self.pulses[batch, run] = np.min(pulses), np.max(pulses)
             self.spent[batch, run] = time.process_time() - began
 
