@@ -119,6 +119,7 @@ LTSPICE = {
     "measure": ".tran 1n 1u\n.meas tran x FIND V(a) AT 5n\n",
     "unmeasured": ".noise V(a) V1 dec 1 1 10\n.meas noise x FIND V(a) AT 5n\n",
     "unread": SUB.format("B1 p n I=V(p,n)*[2]"),
+    "temperature": ".option post\nI1 0 d 1m\nD1 d 0 dm\n.model dm d is=1e-14\n.op\n.end\n",
 }
 SOUND_SUB = SUB.format("B1 p n I=V(p,n)*{g}*(1 - pow(2*V(x) - 1, 2*2))\nC1 x 0 1n\n.ic V(x)=0.5").replace(
     " p n\n", " p n params: g=1m\n", 1
