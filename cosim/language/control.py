@@ -42,7 +42,8 @@ _QUIET_VARIABLES = re.compile(
     re.IGNORECASE,
 )
 _PHASE = re.compile(r"\.meas\w*\s.*\b[vi]p\(", re.IGNORECASE)
-_DEGREES = re.compile(r"(pre_)?set\s+units\s*=\s*deg", re.IGNORECASE)
+_UNITS = re.compile(r"(?:(?:pre_)?set\s(?:.*\s)?units\s*=\s*\"?(\w)|unset\s(?:.*\s)?units\b)", re.IGNORECASE)
+_OF_ANGLE = re.compile(r"\b(?:a?(?:rc)?(?:sin|cos|tan)h?|c?ph|phase)\s*\(", re.IGNORECASE)
 DEGREES = "57.295779513082323"
 _NOT_PHASE = r"(?:(?!\b[vi]p\().)*"
 _OF_PHASE = re.compile(
@@ -52,11 +53,16 @@ _WHEN_PHASE = re.compile(
     rf"(\.meas\w*\s+\w+\s+\S+\s+(?:find\s+{_NOT_PHASE})?when\s+[vi]p\([^()]*\)\s*=\s*)([^\s=]+)({_NOT_PHASE})",
     re.IGNORECASE,
 )
-_SAME = frozenset({"abs", "sqrt", "exp", "ln", "log10"})  # functions that blocks and cards have with one meaning
+# Functions that blocks and cards have, with one meaning where the value is real: below zero cards give none for a root.
+_SAME = frozenset({"abs", "sqrt", "exp", "ln", "log10"})
+_ODD = re.compile(
+    r"[-+*/(]\s*[-+]|(?<![\w.])[\d.]+[A-Za-z]+\d"
+)  # a sign behind another one, 4k7: read otherwise in a card
 _NUMBER = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[A-Za-z]*")
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)
 _SCALAR = re.compile(r"\$&(\w+)")
+_RESULT = re.compile(r"(?:let|compose|cross|meas(?:ure)?\s+\w+)\s+(\w+)", re.IGNORECASE)
 _TARGET = re.compile(r"\w+\s+([^\s=\[(]+)")
 _COMMENT = re.compile(r"""("[^"]*"|'[^']*')|(;.*|//.*|\$\s.*)""")
 READ_BY_BLOCKS = ".csparam"
@@ -113,7 +119,13 @@ def translate(netlist: Netlist) -> Translated:
     computed: dict[str, str] = {}  # a vector that is not computed -> the command that would
     measured: dict[str, str] = {}  # a measure, which only param= can name in a card -> its command
     kinds: dict[str, str] = {}  # a measure -> its analysis
+    taken = {  # a measure -> the card that gives it; empty where that is the block's
+        words[2].lower(): _plain(line.text)
+        for line in netlist.cards(".meas", ".measure")
+        if len(words := line.text.split()) > 2
+    }
     degrees = False  # whether phases are measured in degrees
+    phases = next((line for line in netlist.cards(".meas", ".measure") if _PHASE.match(line.text)), None)
     plot = ""  # the command that began a plot of computed vectors
     for line in netlist.cards(READ_BY_BLOCKS):
         for name, text in _GIVEN.findall(line.text):
@@ -122,21 +134,36 @@ def translate(netlist: Netlist) -> Translated:
         dropped.append(Note(line, "only a .control block could read it"))
     for command in commands:
         for part in _statements(command):
+            word = part.text.split()[0].lower()
+            result = found[1].lower() if (found := _RESULT.match(part.text)) else ""
+            if taken.get(result, own := _plain(f".{part.text}")) != own:
+                impossible.append(Note(part, f"{result!r} is measured before this, and cards keep one value of a name"))
+                continue
+            if degrees and word == "let" and _OF_ANGLE.search(part.text):
+                impossible.append(Note(part, "is computed in degrees, and cards have radians: write its value"))
+                continue
             if (let := _LET.match(part.text)) and (value := constant(netlist, let[2], scalars)) is not None:
                 scalars[let[1].lower()] = value
                 dropped.append(Note(part, f"is {value:g}, and is put in where the block names it"))
                 continue
-            word = part.text.split()[0].lower()
             if let is not None and (formula := _of_measures(let[2], scalars, kinds)):
                 kind, text = formula
                 cards.append(f".meas {kind} {let[1]} param='{text}'")
-                measured[let[1].lower()], kinds[let[1].lower()] = part.text, kind
+                measured[result], kinds[result], taken[result] = part.text, kind, ""
+                scalars.pop(result, None)
                 continue
-            degrees = degrees or _DEGREES.match(part.text) is not None
+            if units := _UNITS.match(part.text):
+                degrees = (units[1] or "").lower() == "d"
+                if degrees and phases is not None:
+                    impossible.append(
+                        Note(part, f"changes {phases.text.strip()!r} of the deck, which is in radians here")
+                    )
+                    continue
             if word in _COMPUTED or word in _NEW_PLOTS:
                 plot = part.text if word in _NEW_PLOTS else plot
                 if word in _COMPUTED and (name := _TARGET.match(part.text)):
                     computed[name[1].lower()] = part.text
+                    scalars.pop(name[1].lower(), None)
                 dropped.append(Note(part, "is not computed: do it in Python on the waveforms, or with .meas"))
                 continue
             card, reason, lost = _one(Line(_filled(part.text, scalars), part.where), saved)
@@ -148,7 +175,8 @@ def translate(netlist: Netlist) -> Translated:
                 known = computed if body.lower().startswith("param") else {**measured, **computed}
                 named = next((text for name, text in known.items() if _names(body, name)), plot)
                 if body is not card:
-                    measured[parts[2].lower()], kinds[parts[2].lower()] = part.text, parts[1].lower()
+                    measured[result], kinds[result], taken[result] = part.text, parts[1].lower(), ""
+                    scalars.pop(result, None)
                 if named:
                     card, reason, lost = "", f"measures what {named!r} computes, which is not done here", True
             if unknown := _SCALAR.search(card):
@@ -162,12 +190,14 @@ def translate(netlist: Netlist) -> Translated:
                 cards.append(card)
             elif lost:
                 impossible.append(Note(part, reason))
+            elif units:
+                dropped.append(Note(part, f"phases are in {'degrees' if degrees else 'radians'} from here on"))
             else:
                 dropped.append(Note(part, reason))
     if saved:
         cards.append(".save all " + " ".join(dict.fromkeys(saved)))
-    present = {line.text.lower().split()[0] + " " + " ".join(line.text.lower().split()[1:]) for line in netlist.lines}
-    unique = [card for card in dict.fromkeys(cards) if " ".join(card.lower().split()) not in present]
+    present = {_plain(line.text) for line in netlist.lines}
+    unique = [card for card in dict.fromkeys(cards) if _plain(card) not in present]
     return Translated(tuple(unique), tuple(dropped), tuple(impossible))
 
 
@@ -186,7 +216,7 @@ def _of_measures(text: str, scalars: Mapping[str, float], kinds: Mapping[str, st
         or (node.op == "call" and node.name.lower() in _SAME)
         for node in tree.walk()
     )
-    if not known or len(of) != 1 or named - kinds.keys() - scalars.keys():
+    if not known or _ODD.search(text) or len(of) != 1 or named - kinds.keys() - scalars.keys():
         return None
     filled = _NUMBER.sub(lambda match: repr(spice_number(match[0])), text)
 
@@ -205,6 +235,11 @@ def _in_degrees(card: str) -> list[str]:
     if (match := _WHEN_PHASE.fullmatch(card)) and (level := spice_number(match[2])) is not None:
         return [f"{match[1]}{level / float(DEGREES)!r}{match[3]}"]
     return []
+
+
+def _plain(card: str) -> str:
+    """A card to compare: small letters, single blanks, ``.measure`` as ``.meas``."""
+    return re.sub(r"\.measure\b", ".meas", " ".join(card.lower().split()))
 
 
 def _names(card: str, vector: str) -> bool:

@@ -10,6 +10,7 @@ from cosim.engines.prepare import fingerprint
 from cosim.engines.simulator import Deck
 from cosim.errors import MissingFile, NetlistError, NetlistRefused
 from cosim.language import netlist
+from cosim.language.control import Translated
 from cosim.language.diagnose import check_expansion, diagnose
 
 PDK = """* a process design kit
@@ -164,6 +165,67 @@ def test_a_control_block_is_translated_and_the_rest_named() -> None:
     assert [analysis.kind for analysis in checked.analyses()] == ["tran"]
     assert [line.text for line in checked.cards(".meas")] == [".meas tran top max v(in)"]
     assert rewritten.startswith("my circuit\n")
+
+
+def _block(commands: str, cards: str = "") -> Translated:
+    return netlist.translate(netlist.read_text(f"t\nV1 n 0 1\n{cards}.control\n{commands}\n.endc\n.end\n"))
+
+
+@pytest.mark.parametrize(
+    ("commands", "cards", "line"),
+    [
+        ("meas tran a max v(n)\nlet b = a*2\nmeas tran a min v(n)", "", 6),
+        ("meas tran a max v(n)\nmeas ac a max vm(n)", "", 5),
+        ("meas tran a max v(n)\nlet a = a*2", "", 5),
+        ("meas tran a max v(n)\nlet a = 2", "", 5),
+        ("meas tran a max v(n)\nlet a = v(n)", "", 5),
+        ("meas tran a max v(n)\nlet b = a*2\nlet b = a*3", "", 6),
+        ("meas tran a max v(n)", ".meas tran a min v(n)\n", 5),
+    ],
+)
+def test_a_name_that_a_block_measures_twice_is_refused(commands: str, cards: str, line: int) -> None:
+    (note,) = _block(commands, cards).impossible
+    assert note.line.where.line == line
+    assert "is measured before this, and cards keep one value of a name" in note.reason
+
+
+@pytest.mark.parametrize("end", ["unset units", "unset filetype units", "set units=radians"])
+def test_degrees_end_where_the_block_says_so(end: str) -> None:
+    found = _block(f"set filetype=ascii units = Degrees\n{end}\nmeas ac p find vp(n) at=1")
+    assert found.cards == (".meas ac p find vp(n) at=1",)
+    assert [note.reason for note in found.dropped] == [
+        "phases are in degrees from here on",
+        "phases are in radians from here on",
+    ]
+    assert len(_block("set units=degrees\nset units\nmeas ac p find vp(n) at=1").cards) == 2
+
+
+def test_an_angle_in_degrees_is_refused() -> None:
+    (note,) = _block("let k = 30\nlet t = sin(k)\nset units=degrees\nlet s = sin (k)").impossible
+    assert note.line.where.line == 7
+    assert "is computed in degrees" in note.reason
+
+
+def test_a_name_has_the_value_of_its_last_command() -> None:
+    commands = "let k = 3\nlet k = 4\nmeas tran a max v(n)\nlet b = a*k\nmeas tran k max v(n)\nlet c = a*k"
+    found = _block(commands, ".measure tran a max  v(n)\n")
+    assert not found.impossible
+    assert len(found.cards) == 3
+    assert ("4.0" in found.cards[0], "4.0" in found.cards[2]) == (True, False)
+    (note,) = _block("let k = 3\nlet k = v(n)\nmeas tran m find v(n) at=$&k").impossible
+    assert "$&k, which is not known" in note.reason or "measures what 'let k = v(n)' computes" in note.reason
+
+
+@pytest.mark.parametrize("formula", ["a*-2", "a--2", "a*(-2)", "a+4k7"])
+def test_a_formula_that_a_card_reads_otherwise_is_no_card(formula: str) -> None:
+    found = _block(f"meas tran a max v(n)\nlet b = {formula}\nmeas tran c param='b'")
+    assert not any("b param" in card for card in found.cards)
+    assert found.impossible
+
+
+def test_phases_of_the_deck_do_not_change_their_unit_without_a_word() -> None:
+    (note,) = _block("set units=degrees", ".meas ac p find vp(n) at=1k\n").impossible
+    assert "which is in radians here" in note.reason
 
 
 @pytest.mark.parametrize(
