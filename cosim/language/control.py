@@ -55,9 +55,8 @@ _WHEN_PHASE = re.compile(
 )
 # Functions that blocks and cards have, with one meaning where the value is real: below zero cards give none for a root.
 _SAME = frozenset({"abs", "sqrt", "exp", "ln", "log10"})
-_ODD = re.compile(
-    r"[-+*/(]\s*[-+]|(?<![\w.])[\d.]+[A-Za-z]+\d"
-)  # a sign behind another one, 4k7: read otherwise in a card
+# A sign behind another one, and numbers as 4k7: cards read them otherwise.
+_ODD = re.compile(r"[-+*/(]\s*[-+]|(?<![\w.])[\d.]+[A-Za-z]+\d")
 _NUMBER = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[A-Za-z]*")
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _LET = re.compile(r"let\s+(\w+)\s*=\s*(.+)$", re.IGNORECASE)

@@ -85,7 +85,7 @@ class MazeSettings:
         if not self.begin_spread <= self.begin <= 1.0 - self.begin_spread:
             raise InputError("the devices have to begin within 0..1", remedy="give begin ± begin_spread within it")
         if self.enough < 1:
-            raise InputError(f"{self.enough} successes in a row are no benchmark", remedy="give 1 or more")
+            raise InputError(f"the benchmark cannot be {self.enough} successes in a row", remedy="give 1 or more")
         if self.episodes < self.enough:
             raise InputError(
                 f"{self.enough} successes in a row do not fit into {self.episodes} "

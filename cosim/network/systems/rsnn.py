@@ -47,9 +47,8 @@ if TYPE_CHECKING:
 LEARNING = ("into", "among", "read")
 HEATED = ("into", "among")
 WIDEST = 100.0  # of an ideal weight
-CHUNK = (
-    1024  # frames that are shown at a time: inputs, signals and answers of so many are held, however long it goes on
-)
+# Frames that are shown at a time: inputs, signals and answers of so many are held, however long an utterance is.
+CHUNK = 1024
 PARTS = ("train", "test", "unseen")
 
 
