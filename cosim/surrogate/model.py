@@ -51,12 +51,10 @@ from cosim.surrogate.conformal import USUAL, width_after
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
-from cosim.surrogate.filter import FilterLaw
-from cosim.surrogate.law_kernel import LawKernel
+from cosim.surrogate.law_kernel import LawKernel, compilable
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, Laws, learned_range
 from cosim.surrogate.named import require_plain
-from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.pulse_kernel import PulseKernel
 from cosim.surrogate.several import followed, rested
 from cosim.surrogate.subjects import Subject, subject_of
@@ -89,10 +87,11 @@ class Surrogate:
         uncertified: networks and exports take it without a certificate, or one that misses its limits.
         threads: how many cores may work on a large array of closed pulses; more than are idle make it slower.
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
-        dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
-            error of the state.
-        compiled: closed pulses and event neurons as vector instructions, by numba: the same answers to rounding,
-            several times as fast on large arrays, after some seconds of compiling.
+        dtype: "float64" or, of closed pulses and what is ``compiled``, "float32" of the computation; it adds up to 3e-6
+            to the certified error of the state.
+        compiled: closed pulses, event neurons, filters and maps of circuits whose laws are polynomials or splines as
+            vector instructions, by numba: the same answers to rounding, several times as fast on large arrays, after
+            some seconds of compiling.
         map: the map itself.
         values: the parameters in use: floats, and arrays of instances.
 
@@ -133,14 +132,17 @@ class Surrogate:
         if kind not in (np.float64, np.float32):
             raise UnknownName("dtype", str(self.dtype), ("float64", "float32"))
         if kind == np.float32 and self.map.pulse is None and self.law_kernel is None:
-            raise InputError(f"the map {self.name} of {self.device} has no float32 form", remedy="take dtype='float64'")
+            remedy = "take dtype='float64'" if self.compiled else "add compiled=True, or take dtype='float64'"
+            raise InputError(f"the map {self.name} of {self.parameters.name} has no float32 form", remedy=remedy)
         own = {name: np.asarray(values, dtype=kind) for name, values in self.instances.items()}
         self.parameters.resolved(**own)  # names and physical bounds
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "values", Values({**nominal, **own}))
         if self.compiled and self.kernel is None and self.law_kernel is None:
-            raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
+            raise InputError(
+                f"the map {self.name} of {self.parameters.name} has no compiled form", remedy="take compiled=False"
+            )
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():
                 raise InputError(
@@ -190,9 +192,11 @@ class Surrogate:
     def law_kernel(self) -> LawKernel | None:
         """What evaluates the compiled law of a circuit; None: the map itself does."""
         law = self.learned
-        if not (self.compiled and isinstance(law, NeuronLaw | FilterLaw)) or self.reading is not None:
+        ready = self.compiled and law is not None and self.subject.remainder(self) is None  # no map of a device
+        if law is None or not ready or not compilable(law, self.reading):
             return None
-        return LawKernel(law, {name: self.map.bounds(name) for name in self.map.states}, np.dtype(self.dtype).name)
+        bounds = {name: self.map.bounds(name) for name in self.map.states}
+        return LawKernel(law, bounds, np.dtype(self.dtype).name, self.reading)
 
     @cached_property
     def rest_map(self) -> EventMap | None:
