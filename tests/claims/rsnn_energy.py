@@ -17,6 +17,7 @@ from cosim.network.systems.rsnn_energy import measured_energy, use
 from cosim.report.html import Report as Page
 from cosim.surrogate.base import LIMITS
 
+HIDDEN = 50  # neurons
 METERED = 20  # pieces by which the energy is
 TABLE_1 = {  # J per time step, of one synapse
     "PCM and its drift (Demirag 2021)": "~1 nJ", "CMOS (Frenkel 2022)": "1.5-178 nJ",
@@ -33,7 +34,7 @@ def measure(tell: Report) -> Figures:
         circuit = measured_energy(
             simulator, kept=kept, tell=lambda done, of: tell(f"frames of the circuit: {done} of {of}")
         )
-    one = system(COLD, stand_in(SMALL_SENTENCES, tell=tell).pieces(PIECES))
+    one = system(COLD, stand_in(SMALL_SENTENCES, tell=tell).pieces(PIECES), hidden=HIDDEN)
     run = one.start(Streams(SEEDS[0]))
     for batch in range(len(one.batches)):
         tell(f"energy of the network: {batch} of {len(one.batches)}")
