@@ -246,6 +246,21 @@ def test_the_optimum_and_its_interval() -> None:
     assert loose["unsuccessful"] == 0.0
 
 
+def test_all_gammas_that_tie_are_named_in_whatever_order_they_are_typed() -> None:
+    runs = np.array([[8] * 5, [9] * 5, [8] * 5])
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        gammas = [(0.4, 0.6, 0.7)[k] for k in order]
+        found = optimum(runs[order], gammas, np.random.default_rng(1))
+        assert (found["gamma"], found["tied"], found["interval"]) == (0.4, [0.7], [0.4, 0.7])
+        (line,) = told({"optima": [{**found, "size": 3, "variability": 0.0}], "variability_costs": [], "missed": 0}, 60)
+        assert "at gamma 0.4 and 0.7 alike (95 % of resamples 0.4 to 0.7)" in line
+    few = optimum(runs[:, :4], (0.4, 0.6, 0.7), np.random.default_rng(1))
+    assert few["interval"] is None
+    (line,) = told({"optima": [{**few, "size": 3, "variability": 0.0}], "variability_costs": [], "missed": 0}, 60)
+    assert "at gamma 0.4 and 0.7 alike (no interval of fewer than 5 runs)" in line
+    assert replace(SMALL, gammas=(0.7, 0.4)).gammas == (0.4, 0.7)
+
+
 def test_resamples_without_a_success_say_nothing() -> None:
     """Two of ten runs succeed, at one γ: a resample misses both in 0.8 ** 10 of the cases, and the others agree."""
     runs = np.full((3, 10), 60)
