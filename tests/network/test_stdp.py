@@ -199,9 +199,12 @@ RUN = ["network", "run", "stdp", "--no-figures", "--seeds", "0"]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--tasks", "recall", "--load", "1", "--groups", "5", "--width", "4", "--items", "3", "--spread", "10 %"]
+    words = ["--tasks", "recall", "--load", "1,2", "--groups", "5", "--width", "4", "--items", "3", "--spread", "10 %"]
     assert main([*RUN, *words, "-o", str(tmp_path / "out")]) == 0
-    assert "1 sequences from their first item: device" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "recall 1 sequence from its first item: device" in shown
+    assert "recall 2 sequences from their first item: device" in shown
+    assert "the device's score of recall at load 2 (the usual one, 4, was not run)" in shown
     assert main(["network", "--help"]) == 0
     listed = " ".join(capsys.readouterr().out.split())
     assert all(f"{name}: {about[:30]}" in listed for name, about in SYSTEMS.items())
