@@ -144,6 +144,29 @@ def test_grids_that_cannot_be(text: str, says: str, tmp_path: Path, capsys: pyte
     assert "maze.txt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--grid", "maze.txt", "--traps", "2"], "--traps is of drawn grids, and --grid gives one of your own; give"),
+        (["--grid", "maze.txt", "--sizes", "3"], "--sizes is of drawn grids, and --grid gives one of your own; give"),
+        (["--policy", "warn"], "--policy is of a --surrogate, which is not given; give both"),
+        (["--uncertified"], "--uncertified is of a --surrogate, which is not given; give both"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["network", "run", "maze", *words, "-o", str(tmp_path / "out")]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_record_of_a_grid_of_one_s_own_has_its_rows_and_no_traps_to_draw() -> None:
+    held = replace(SMALL, grid=Grid((".c", ".."))).to_dict([])
+    assert (held["grid"], held["settings"]["traps"]) == ([".c", ".."], None)
+    assert "grid" not in (drawn := SMALL.to_dict([]))
+    assert drawn["settings"]["traps"] == SETTINGS.traps
+
+
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 

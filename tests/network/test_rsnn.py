@@ -266,6 +266,10 @@ def test_timit_from_the_shell_to_the_figures(tmp_path: Path, capsys: pytest.Capt
     assert 0.0 <= found["logistic_regression"]["test"] <= 1.0
     assert found["logistic_regression"]["unseen"] is None
     assert {file.name for file in out.glob("*.png")} == {"loss.png", "confusion.png"}
+    assert main([*command, "--utterances", "2"]) == 2
+    assert "--utterances 2 are more than the 1 to train on; give fewer, or 0 for all" in capsys.readouterr().err
+    assert main([*command, "--geometry", "modified"]) == 2
+    assert "--geometry is of a stack whose --feature is not given; give both" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")

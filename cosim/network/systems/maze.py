@@ -180,7 +180,8 @@ class MazeSystem(System):
         """Settings, axes, parameter set."""
         p = self.cells.parameters.resolved()
         return {
-            "settings": asdict(self.settings),
+            "settings": asdict(self.settings) | ({} if self.grid is None else {"traps": None}),
+            **({} if self.grid is None else {"grid": list(self.grid.rows)}),
             "parameters": self.cells.parameters.name,
             "sizes": list(self.sizes),
             "gamma": list(self.gammas),
