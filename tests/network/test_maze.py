@@ -129,9 +129,11 @@ def test_drawn_grids_have_a_way_from_everywhere() -> None:
     [
         (".x.\nx.c\n...", r"maze\.txt: no way leads from row 1, column 1 of the grid to the cheese; take away a trap"),
         ("...\n...\n...", "the grid holds no cheese"),
-        (".c\n...", "row 2 of the grid has 3 cells, and there are 2 rows"),
+        (".c\n...", "row 2 of the grid has 3 cells, and the grid 2 rows"),
         (".c\n.#\n", "'#' in row 2, column 2 of the grid is unknown"),
         ("", "a grid of 0 rows cannot be run"),
+        ("c", "a grid of 1 row cannot be run"),
+        (".c\n.", "row 2 of the grid has 1 cell, and the grid 2 rows"),
         ("cx\nxc", "no free cell"),
     ],
 )
@@ -142,6 +144,11 @@ def test_grids_that_cannot_be(text: str, says: str, tmp_path: Path, capsys: pyte
         Grid.read(file)
     assert main(["network", "run", "maze", "--grid", str(file), "-o", str(tmp_path / "out")]) == 2
     assert "maze.txt" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"none\.txt: the grid cannot be read: No such file or directory$"):
+        Grid.read(tmp_path / "none.txt")
+    file.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="the grid is not UTF-8 text"):
+        Grid.read(file)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +231,10 @@ def test_mazes_are_learned_and_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"belongs to another run: gamma was \(0\.8,\) and is \(0\.9,\)"):
         run_network(other, folder=tmp_path, resume=True)
     assert any("3 x 3: fewest episodes" in line for line in result.lines())
+    assert replace(SMALL, runs=1).lines([])[0].endswith("128 levels, 1 run a point")
+    assert told({"optima": [], "variability_costs": [], "missed": 1}, 60) == [
+        "1 run missed the benchmark within 60 episodes and counts with as many: means with such runs are lower bounds"
+    ]
 
 
 def test_a_network_that_leaves_the_domain_says_so() -> None:
@@ -243,7 +254,10 @@ def test_a_network_that_leaves_the_domain_says_so() -> None:
         ({"runs": 0}, "0 runs show nothing"),
         ({"sizes": (1,)}, "a grid of 1 x 1 cells cannot hold"),
         ({"settings": SETTINGS.with_(parameters="ecram:slow")}, "has no heater"),
-        ({"settings": SETTINGS.with_(traps=9.0)}, "traps in at most half"),
+        (
+            {"settings": SETTINGS.with_(traps=99.0)},
+            "99 traps per grid length are 297 in 3 x 3 cells, .* give 1.33 or fewer",
+        ),
         ({"surrogate": CELLS.with_(name="pulse")}, "the surrogate is of the map pulse"),
     ],
 )

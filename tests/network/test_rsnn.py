@@ -270,7 +270,7 @@ def test_timit_from_the_shell_to_the_figures(tmp_path: Path, capsys: pytest.Capt
     command = ["network", "run", "rsnn", "--data", str(folder), "--hidden", "8", "--epochs", "1", "-o", str(out)]
     assert main([*command, "--backend", "numpy"]) == 0
     said = capsys.readouterr().out
-    assert "39 -> 8 -> 61; TIMIT, 1 utterances, 28 frames" in said
+    assert "39 -> 8 -> 61; TIMIT, 1 utterance, 28 frames" in said
     assert "data        this copy of TIMIT is not whole: 1 of 3696 training utterances" in said
     assert "data        this copy of TIMIT is not whole: 24 of 192 core test utterances" in said
     assert "beside      logistic regression of each frame: new sentences by new speakers" in said

@@ -169,7 +169,13 @@ class MazeSystem(System):
         """The grid of a run."""
         if self.grid is not None:
             return self.grid
-        traps = round(self.settings.traps * size)
+        traps, most = round(self.settings.traps * size), size * size // 2
+        if size >= 2 and traps > most:
+            raise InputError(
+                f"{self.settings.traps:g} traps per grid length are {traps} in {size} x {size} cells, and at most half "
+                "of them can be traps",
+                remedy=f"give {most / size:.3g} or fewer per grid length",
+            )
         return Grid.drawn(size, traps, streams(Purpose.START, size, run))
 
     def start(self, streams: Streams) -> MazeRuns:
@@ -198,7 +204,7 @@ class MazeSystem(System):
         """The optimum of each size, and what variability costs."""
         out = [
             f"mazes       {', '.join(f'{n} x {n}' for n in self.sizes)}; {self.cells.parameters.name}, "
-            f"{self.settings.levels} levels, {self.runs} runs a point"
+            f"{self.settings.levels} levels, {self.runs} {'run' if self.runs == 1 else 'runs'} a point"
         ]
         if self.limits:
             most = least_loss(self.settings, self.cells.parameters.resolved())
@@ -268,8 +274,9 @@ def told(values: Mapping[str, Any], episodes: int) -> list[str]:
                 "gamma of the latter"
             )
     if values["missed"]:
+        runs, count = ("run", "counts") if values["missed"] == 1 else ("runs", "count")
         out.append(
-            f"{values['missed']} runs missed the benchmark within {episodes} episodes and count with as "
+            f"{values['missed']} {runs} missed the benchmark within {episodes} episodes and {count} with as "
             "many: means with such runs are lower bounds"
         )
     return out

@@ -130,7 +130,8 @@ class RsnnSystem(System):
         speech, s = self.speech, self.settings
         out = [
             f"network     {speech.train[0].features.shape[1]} -> {s.hidden} -> {len(speech.phones)}; {speech.name}, "
-            f"{len(speech.train)} utterances, {speech.frames} frames, {self.epochs} "
+            f"{len(speech.train)} {'utterance' if len(speech.train) == 1 else 'utterances'}, {speech.frames} frames, "
+            f"{self.epochs} "
             f"{'epoch' if self.epochs == 1 else 'epochs'}; {s.optimiser}, rate {s.rate:g}",
             f"synapses    {'ideal' if self.thermal is None else self._about_devices(self.thermal)}",
         ]
