@@ -433,4 +433,8 @@ def test_the_figures_of_the_maps() -> None:
     drawn = result.figures()
     assert set(drawn) == {"episodes", "gamma", "successes"}
     labels = [text.get_text() for text in drawn["episodes"].axes[0].get_yticklabels()]
+    assert not drawn["gamma"].axes[0].collections  # one run has no error to draw
+    assert "one run a point" in drawn["gamma"].axes[0].get_title()
+    image, mean = drawn["episodes"].axes[0].images[0], result.seeds[0].arrays["episodes_3"].mean(axis=2)
+    assert image.get_clim() == (mean.min(), mean.max())
     assert labels == [f"0.8  ({step_time(0.8, P) * 1e9:.0f} ns)", "1  (no loss, limit)"]

@@ -22,6 +22,7 @@ from cosim.network.systems.stdp import StdpNetworks, StdpSystem, Work
 from cosim.network.systems.stdp_settings import IDEAL, RULES, SYNAPSES, StdpSettings
 from cosim.network.systems.stdp_windows import alone, ideal, width, window
 from cosim.parameters import ParameterSet
+from cosim.report.stdp_figures import plot_scores
 from cosim.surrogate.model import Surrogate
 from reference.oracles import quantum_dot as oracle
 
@@ -173,6 +174,10 @@ def test_each_task_is_done_by_its_rule() -> None:
     assert result.mean == pytest.approx(np.mean([seed.values.right for seed in result.seeds]))
     drawn = result.figures()
     assert set(drawn) == {"windows", "scores"}
+    assert drawn["scores"].get_suptitle() == "Mean of 2 seeds; bars: standard deviation of a seed"
+    assert drawn["scores"].axes[0].collections
+    (alone := plot_scores(system, result.seeds[:1])).draw_without_rendering()
+    assert not any(ax.collections for ax in alone.axes)
     assert all(ax.get_xlabel() and ax.get_ylabel() for figure in drawn.values() for ax in figure.axes)
 
 
