@@ -45,8 +45,8 @@ def plot_map(
     ax.grid(visible=False)
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.85, pad=0.02)
     if logarithmic:  # powers of ten may not lie among them
-        marks = np.geomspace(*ends, 5)
-        bar.set_ticks(marks, labels=[format(mark, text) for mark in marks])
+        marks = np.unique(np.geomspace(*ends, 5)).tolist()
+        bar.set_ticks(marks, labels=[f"{mark:.3g}" if mark < 1000.0 else f"{mark:.0f}" for mark in marks])
         bar.minorticks_off()
     bar.set_label(label)
     return ax
