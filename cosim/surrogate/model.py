@@ -87,8 +87,8 @@ class Surrogate:
         uncertified: networks and exports take it without a certificate, or one that misses its limits.
         threads: how many cores may work on a large array of closed pulses; more than are idle make it slower.
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
-        dtype: "float64" or, of closed pulses and of what is ``compiled``, "float32" of the computation, which adds up to
-            3e-6 to the certified error of the state.
+        dtype: "float64" or, of closed pulses and what is ``compiled``, "float32" of the computation; it adds up to 3e-6
+            to the certified error of the state.
         compiled: closed pulses, event neurons, filters and maps of circuits whose laws are polynomials or splines as
             vector instructions, by numba: the same answers to rounding, several times as fast on large arrays, after
             some seconds of compiling.
