@@ -14,7 +14,7 @@ from cosim.errors import InputError, UnknownName
 
 def run_maze(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results, figures and checkpoints.")],
-    sizes: Annotated[str, typer.Option(help="Lengths of the grids.")] = "3,5,7,10",
+    sizes: Annotated[str, typer.Option(help="Lengths of the grids; default: 3,5,7,10.", show_default=False)] = "",
     grid: Annotated[
         Path | None,
         typer.Option(help="A grid of your own in place of drawn ones: rows of . (free), c (cheese), x (trap)."),
@@ -54,9 +54,17 @@ def run_maze(
     numbers = read_seeds(seeds)
     if policy not in ("raise", "warn"):
         raise UnknownName("policy outside the domain", policy, ("raise", "warn"))
+    for option, value in (("--sizes", sizes), ("--traps", traps)):
+        if value and grid is not None:
+            raise InputError(
+                f"{option} is of drawn grids, and --grid gives one of your own", remedy="give one of the two"
+            )
+    for option, asked in (("--policy", policy != "raise"), ("--uncertified", uncertified)):
+        if asked and surrogate is None:
+            raise InputError(f"{option} is of a --surrogate, which is not given", remedy="give both")
     with working("drawing mazes"):
         from cosim.network.grid import Grid
-        from cosim.network.systems.maze import ALPHAS, GAMMAS, VARIABILITIES, MazeSystem
+        from cosim.network.systems.maze import ALPHAS, GAMMAS, SIZES, VARIABILITIES, MazeSystem
         from cosim.network.systems.maze_settings import MazeSettings
         from cosim.surrogate.files import load
 
@@ -69,7 +77,7 @@ def run_maze(
         )  # fmt: skip
         system = MazeSystem(
             settings,
-            sizes=tuple(_whole(part) for part in sizes.split(",")),
+            sizes=tuple(_whole(part) for part in sizes.split(",")) if sizes else SIZES,
             gammas=_numbers(gamma, "1") or GAMMAS,
             variabilities=_numbers(variability, "1") or VARIABILITIES,
             alphas=() if alpha == "none" else _numbers(alpha, "1/K") or ALPHAS,

@@ -117,7 +117,7 @@ def run_rsnn(
     }  # fmt: skip
     if synapse == "ideal" and (given := [name for name, value in of_devices.items() if value]):
         raise InputError(f"{given[0]} is of thermal synapses, and these are ideal", remedy="add --synapse thermal")
-    for option, value in (("--pitch", pitch), ("--layout", layout)):
+    for option, value in (("--pitch", pitch), ("--layout", layout), ("--geometry", geometry == "modified")):
         if value and not feature:
             raise InputError(f"{option} is of a stack whose --feature is not given", remedy="give both")
     with working("loading the speech"):
@@ -136,6 +136,11 @@ def run_rsnn(
         settings = PRESETS[preset].with_(**changes)
         devices = _devices(of_devices, levels) if synapse == "thermal" else None
         speech = stand_in(sentences) if data == "flite" else timit(data)
+        if utterances > len(speech.train):
+            raise InputError(
+                f"--utterances {utterances} are more than the {len(speech.train)} to train on",
+                remedy="give fewer, or 0 for all",
+            )
         speech = speech.first(utterances) if utterances else speech
         speech = speech.held_out(hold_out) if hold_out else speech
         length = (PIECES if synapse == "thermal" else 0) if pieces == -1 else pieces

@@ -57,10 +57,12 @@ class Grid:
         n = len(self.rows)
         if not 2 <= n <= LARGEST or any(len(row) != n for row in self.rows):
             odd = next((r for r, row in enumerate(self.rows, start=1) if len(row) != n), 0)
+            rows = "1 row" if n == 1 else f"{n} rows"
+            cells = len(self.rows[odd - 1]) if odd else n
             raise InputError(
-                f"row {odd} of the grid has {len(self.rows[odd - 1])} cells, and there are {n} rows"
+                f"row {odd} of the grid has {'1 cell' if cells == 1 else f'{cells} cells'}, and the grid {rows}"
                 if odd
-                else f"a grid of {n} rows cannot be run",
+                else f"a grid of {rows} cannot be run",
                 remedy=f"write a square of 2 to {LARGEST} rows",
             )
         for r, row in enumerate(self.rows, start=1):
@@ -148,8 +150,10 @@ class Grid:
         """A grid from a text file: a row per line, empty lines and those that begin with # left out."""
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"the grid cannot be read: {error}", where=Where(path)) from None
+        except OSError as error:
+            raise InputError(f"the grid cannot be read: {error.strerror}", where=Where(path)) from None
+        except UnicodeDecodeError:
+            raise InputError("the grid is not UTF-8 text", where=Where(path), remedy="write it as plain text") from None
         lines = [line.strip() for line in text.splitlines()[: 10 * LARGEST]]
         try:
             return cls(tuple(line for line in lines if line and not line.startswith("#")))

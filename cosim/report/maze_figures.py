@@ -26,12 +26,14 @@ LEFT = "left of an eligibility per hardware step, γ (shaded: no loss, limit)"
 
 def plot_map(
     values: Array, ax: Axes | None = None, *, rows: Sequence[str], columns: Sequence[str], colours: str, text: str,
-    label: str, ends: tuple[float, float],
+    label: str, ends: tuple[float, float], logarithmic: bool = False,
 ) -> Axes:  # fmt: skip
-    """A map (rows, columns) with its numbers, from below upwards; colours stay as they are beyond the ``ends``."""
+    """A map (rows, columns) with its numbers, from below upwards; colours go from one of the ``ends`` to the other."""
+    from matplotlib.colors import LogNorm, Normalize
+
     ax = axes(ax)
-    low, high = ends[0], max(ends[1], ends[0] + 1e-9)
-    image = ax.imshow(values, cmap=colours, vmin=low, vmax=high, origin="lower", aspect="auto")
+    norm = (LogNorm if logarithmic else Normalize)(ends[0], max(ends[1], ends[0] + 1e-9))
+    image = ax.imshow(values, cmap=colours, norm=norm, origin="lower", aspect="auto")
     for r, row in enumerate(values):
         for c, value in enumerate(row):
             red, green, blue, _ = image.cmap(image.norm(value))
@@ -41,7 +43,11 @@ def plot_map(
     ax.set_xticks(range(len(columns)), columns, fontsize=7.5)
     ax.set_yticks(range(len(rows)), rows, fontsize=7.5)
     ax.grid(visible=False)
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.85, pad=0.02, extend="max" if np.max(values) > high else "neither")
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.85, pad=0.02)
+    if logarithmic:  # powers of ten may not lie among them
+        marks = np.unique(np.geomspace(*ends, 5)).tolist()
+        bar.set_ticks(marks, labels=[f"{mark:.3g}" if mark < 1000.0 else f"{mark:.0f}" for mark in marks])
+        bar.minorticks_off()
     bar.set_label(label)
     return ax
 
@@ -72,16 +78,16 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def plot_episodes(system: MazeSystem, seed: SeedResult) -> Figure:
-    """Fig. 8: mean episodes to the benchmark. The colours end at four times the fewest."""
+    """Fig. 8: mean episodes to the benchmark. The colours span the fewest and the most of a grid, logarithmically."""
     figure, panels = _panels(len(system.sizes))
     order, names = _gammas(system)
     with styled():
         for ax, size in zip(panels, system.sizes, strict=True):
             mean = seed.arrays[f"episodes_{size}"].mean(axis=2).T
-            best = float(mean.min())
             plot_map(
                 mean[order], ax, rows=names, columns=[f"{100 * v:g}" for v in system.variabilities],
-                colours="viridis", text=".0f", label="episodes", ends=(best, 4.0 * best),
+                colours="viridis", text=".0f", label="episodes", ends=(float(mean.min()), float(mean.max())),
+                logarithmic=True,
             )  # fmt: skip
             ax.set(xlabel="variability D$_v$ = C$_v$ (%)", ylabel=GAMMA)
             cap = system.settings.episodes
@@ -116,7 +122,7 @@ def plot_gammas(system: MazeSystem, seed: SeedResult) -> Figure:
         order = np.argsort(system.gammas)
         for size, colour in zip(system.sizes, COLOURS * 9, strict=False):
             runs = seed.arrays[f"episodes_{size}"][0][order]
-            error = runs.std(axis=1, ddof=1) / np.sqrt(system.runs) if system.runs > 1 else np.zeros(len(runs))
+            error = runs.std(axis=1, ddof=1) / np.sqrt(system.runs) if system.runs > 1 else None
             ax.errorbar(np.array(system.gammas)[order], runs.mean(axis=1), error, fmt="o-", color=colour, capsize=2,
                         markersize=3.5, label=f"{size} × {size}")  # fmt: skip
         ax.axhline(system.settings.episodes, color="0.5", lw=0.8, ls=":")
@@ -129,7 +135,9 @@ def plot_gammas(system: MazeSystem, seed: SeedResult) -> Figure:
         _shade(ax, least_loss(system.settings, system.cells.parameters.resolved()))
         ax.set_title(
             f"Variability {system.variabilities[0]:.0%}; dotted: a run ends after {system.settings.episodes} episodes, "
-            "means are\nlower bounds where runs end there", fontsize=9,
+            "means are\nlower bounds where runs end there" + (
+                "; bars: standard error of the mean" if system.runs > 1 else "; one run a point"
+            ), fontsize=9,
         )  # fmt: skip
         ax.legend(title="grid")
     return figure

@@ -72,7 +72,7 @@ def plot_windows(settings: StdpSettings) -> Figure:
 
 
 def plot_scores(system: StdpSystem, seeds: Sequence[SeedResult]) -> Figure:
-    """Score against load for each task; bars are deviations of a seed."""
+    """Score against load for each task; bars are deviations of a seed, which one alone does not have."""
     table = system.table(seeds)
     with styled():
         figure = new_figure(9.2, 3.4 * -(-len(table) // 2))
@@ -84,8 +84,8 @@ def plot_scores(system: StdpSystem, seeds: Sequence[SeedResult]) -> Figure:
                 for part, style in parts.items():
                     found = [entry[part] if part else entry for entry in entries.values()]
                     ax.errorbar(
-                        loads, [x["mean"] for x in found], [x["deviation"] or 0.0 for x in found], fmt=style,
-                        color=colour, capsize=2, markersize=3.5, lw=1.1, label=f"{way}{OF[part]}",
+                        loads, [x["mean"] for x in found], [x["deviation"] for x in found] if len(seeds) > 1 else None,
+                        fmt=style, color=colour, capsize=2, markersize=3.5, lw=1.1, label=f"{way}{OF[part]}",
                     )  # fmt: skip
             chance = 1.0 / system.settings.width if task == UNLEARNING else system.chance(task)
             ax.axhline(chance, color="0.5", lw=0.8, ls=":", label="chance")
@@ -96,6 +96,10 @@ def plot_scores(system: StdpSystem, seeds: Sequence[SeedResult]) -> Figure:
             ax.set(xlabel=AXES[task][0], ylabel=AXES[task][1], ylim=(-0.03, 1.05))
             ax.set_title(SHOWN[task], fontsize=9)
             ax.legend(fontsize=7)
+        figure.suptitle(
+            f"Mean of {len(seeds)} seeds; bars: standard deviation of a seed" if len(seeds) > 1 else "One seed",
+            fontsize=9,
+        )
     return figure
 
 

@@ -129,9 +129,11 @@ def test_drawn_grids_have_a_way_from_everywhere() -> None:
     [
         (".x.\nx.c\n...", r"maze\.txt: no way leads from row 1, column 1 of the grid to the cheese; take away a trap"),
         ("...\n...\n...", "the grid holds no cheese"),
-        (".c\n...", "row 2 of the grid has 3 cells, and there are 2 rows"),
+        (".c\n...", "row 2 of the grid has 3 cells, and the grid 2 rows"),
         (".c\n.#\n", "'#' in row 2, column 2 of the grid is unknown"),
         ("", "a grid of 0 rows cannot be run"),
+        ("c", "a grid of 1 row cannot be run"),
+        (".c\n.", "row 2 of the grid has 1 cell, and the grid 2 rows"),
         ("cx\nxc", "no free cell"),
     ],
 )
@@ -142,6 +144,34 @@ def test_grids_that_cannot_be(text: str, says: str, tmp_path: Path, capsys: pyte
         Grid.read(file)
     assert main(["network", "run", "maze", "--grid", str(file), "-o", str(tmp_path / "out")]) == 2
     assert "maze.txt" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"none\.txt: the grid cannot be read: No such file or directory$"):
+        Grid.read(tmp_path / "none.txt")
+    file.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="the grid is not UTF-8 text"):
+        Grid.read(file)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--grid", "maze.txt", "--traps", "2"], "--traps is of drawn grids, and --grid gives one of your own; give"),
+        (["--grid", "maze.txt", "--sizes", "3"], "--sizes is of drawn grids, and --grid gives one of your own; give"),
+        (["--policy", "warn"], "--policy is of a --surrogate, which is not given; give both"),
+        (["--uncertified"], "--uncertified is of a --surrogate, which is not given; give both"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["network", "run", "maze", *words, "-o", str(tmp_path / "out")]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_record_of_a_grid_of_one_s_own_has_its_rows_and_no_traps_to_draw() -> None:
+    held = replace(SMALL, grid=Grid((".c", ".."))).to_dict([])
+    assert (held["grid"], held["settings"]["traps"]) == ([".c", ".."], None)
+    assert "grid" not in (drawn := SMALL.to_dict([]))
+    assert drawn["settings"]["traps"] == SETTINGS.traps
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -201,6 +231,10 @@ def test_mazes_are_learned_and_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"belongs to another run: gamma was \(0\.8,\) and is \(0\.9,\)"):
         run_network(other, folder=tmp_path, resume=True)
     assert any("3 x 3: fewest episodes" in line for line in result.lines())
+    assert replace(SMALL, runs=1).lines([])[0].endswith("128 levels, 1 run a point")
+    assert told({"optima": [], "variability_costs": [], "missed": 1}, 60) == [
+        "1 run missed the benchmark within 60 episodes and counts with as many: means with such runs are lower bounds"
+    ]
 
 
 def test_a_network_that_leaves_the_domain_says_so() -> None:
@@ -220,7 +254,10 @@ def test_a_network_that_leaves_the_domain_says_so() -> None:
         ({"runs": 0}, "0 runs show nothing"),
         ({"sizes": (1,)}, "a grid of 1 x 1 cells cannot hold"),
         ({"settings": SETTINGS.with_(parameters="ecram:slow")}, "has no heater"),
-        ({"settings": SETTINGS.with_(traps=9.0)}, "traps in at most half"),
+        (
+            {"settings": SETTINGS.with_(traps=99.0)},
+            "99 traps per grid length are 297 in 3 x 3 cells, .* give 1.33 or fewer",
+        ),
         ({"surrogate": CELLS.with_(name="pulse")}, "the surrogate is of the map pulse"),
     ],
 )
@@ -244,6 +281,21 @@ def test_the_optimum_and_its_interval() -> None:
     loose = optimum(rng.integers(20, 200, (4, 20)), gammas, np.random.default_rng(1))
     assert loose["interval"][0] < loose["interval"][1]
     assert loose["unsuccessful"] == 0.0
+
+
+def test_all_gammas_that_tie_are_named_in_whatever_order_they_are_typed() -> None:
+    runs = np.array([[8] * 5, [9] * 5, [8] * 5])
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        gammas = [(0.4, 0.6, 0.7)[k] for k in order]
+        found = optimum(runs[order], gammas, np.random.default_rng(1))
+        assert (found["gamma"], found["tied"], found["interval"]) == (0.4, [0.7], [0.4, 0.7])
+        (line,) = told({"optima": [{**found, "size": 3, "variability": 0.0}], "variability_costs": [], "missed": 0}, 60)
+        assert "at gamma 0.4 and 0.7 alike (95 % of resamples 0.4 to 0.7)" in line
+    few = optimum(runs[:, :4], (0.4, 0.6, 0.7), np.random.default_rng(1))
+    assert few["interval"] is None
+    (line,) = told({"optima": [{**few, "size": 3, "variability": 0.0}], "variability_costs": [], "missed": 0}, 60)
+    assert "at gamma 0.4 and 0.7 alike (no interval of fewer than 5 runs)" in line
+    assert replace(SMALL, gammas=(0.7, 0.4)).gammas == (0.4, 0.7)
 
 
 def test_resamples_without_a_success_say_nothing() -> None:
@@ -381,4 +433,8 @@ def test_the_figures_of_the_maps() -> None:
     drawn = result.figures()
     assert set(drawn) == {"episodes", "gamma", "successes"}
     labels = [text.get_text() for text in drawn["episodes"].axes[0].get_yticklabels()]
+    assert not drawn["gamma"].axes[0].collections  # one run has no error to draw
+    assert "one run a point" in drawn["gamma"].axes[0].get_title()
+    image, mean = drawn["episodes"].axes[0].images[0], result.seeds[0].arrays["episodes_3"].mean(axis=2)
+    assert image.get_clim() == (mean.min(), mean.max())
     assert labels == [f"0.8  ({step_time(0.8, P) * 1e9:.0f} ns)", "1  (no loss, limit)"]

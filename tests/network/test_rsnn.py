@@ -14,7 +14,7 @@ from cosim.data import speech
 from cosim.data.speech import Speech, Utterance, labels, mfcc, normalised, sentences, timit
 from cosim.errors import EngineMissing, InputError, UnknownName
 from cosim.network.run import Streams, run_network
-from cosim.network.systems.rsnn import PRESETS, RsnnSettings, RsnnSystem
+from cosim.network.systems.rsnn import PRESETS, RsnnSettings, RsnnSystem, pace_told
 
 RATE = 16000
 SMALL = RsnnSettings(hidden=20, tau=20.0, rate=0.02, optimiser="adam", batch=4, steps=2, spread=1.0)
@@ -98,6 +98,18 @@ def test_a_network_learns_the_toy_and_goes_on_where_it_stopped(tmp_path: Path) -
     again.learn(1)
     for name in ("into", "among", "read"):
         assert np.array_equal(run.weight(name), again.weight(name))
+
+
+def test_the_pace_is_told_apart_from_compiling_or_why_there_is_none() -> None:
+    held = {"processor_seconds": 11.1, "first_batch_seconds": 9.9, "times_real": 156.0}
+    assert pace_told(held) == (
+        ", 9.9 s of them in the first batch, with any compiling; after the first batch 156 x real time"
+    )
+    assert "not known of a single batch" in pace_told({**held, "times_real": None})
+    assert "learned before this start" in pace_told({**held, "processor_seconds": 0.0, "times_real": None})
+    run = RsnnSystem(SMALL, toy().first(4), epochs=1, backend="numpy").start(Streams(0))
+    run.spent = [(100, 9.0), (200, 0.5)]  # frames of 10 ms
+    assert run._pace() == {"processor_seconds": 9.5, "first_batch_seconds": 9.0, "times_real": pytest.approx(4.0)}
 
 
 def test_the_change_is_the_gradient_s_whatever_the_optimiser() -> None:
@@ -258,7 +270,7 @@ def test_timit_from_the_shell_to_the_figures(tmp_path: Path, capsys: pytest.Capt
     command = ["network", "run", "rsnn", "--data", str(folder), "--hidden", "8", "--epochs", "1", "-o", str(out)]
     assert main([*command, "--backend", "numpy"]) == 0
     said = capsys.readouterr().out
-    assert "39 -> 8 -> 61; TIMIT, 1 utterances, 28 frames" in said
+    assert "39 -> 8 -> 61; TIMIT, 1 utterance, 28 frames" in said
     assert "data        this copy of TIMIT is not whole: 1 of 3696 training utterances" in said
     assert "data        this copy of TIMIT is not whole: 24 of 192 core test utterances" in said
     assert "beside      logistic regression of each frame: new sentences by new speakers" in said
@@ -266,6 +278,10 @@ def test_timit_from_the_shell_to_the_figures(tmp_path: Path, capsys: pytest.Capt
     assert 0.0 <= found["logistic_regression"]["test"] <= 1.0
     assert found["logistic_regression"]["unseen"] is None
     assert {file.name for file in out.glob("*.png")} == {"loss.png", "confusion.png"}
+    assert main([*command, "--utterances", "2"]) == 2
+    assert "--utterances 2 are more than the 1 to train on; give fewer, or 0 for all" in capsys.readouterr().err
+    assert main([*command, "--geometry", "modified"]) == 2
+    assert "--geometry is of a stack whose --feature is not given; give both" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")

@@ -22,6 +22,7 @@ from cosim.network.systems.stdp import StdpNetworks, StdpSystem, Work
 from cosim.network.systems.stdp_settings import IDEAL, RULES, SYNAPSES, StdpSettings
 from cosim.network.systems.stdp_windows import alone, ideal, width, window
 from cosim.parameters import ParameterSet
+from cosim.report.stdp_figures import plot_scores
 from cosim.surrogate.model import Surrogate
 from reference.oracles import quantum_dot as oracle
 
@@ -173,6 +174,10 @@ def test_each_task_is_done_by_its_rule() -> None:
     assert result.mean == pytest.approx(np.mean([seed.values.right for seed in result.seeds]))
     drawn = result.figures()
     assert set(drawn) == {"windows", "scores"}
+    assert drawn["scores"].get_suptitle() == "Mean of 2 seeds; bars: standard deviation of a seed"
+    assert drawn["scores"].axes[0].collections
+    (alone := plot_scores(system, result.seeds[:1])).draw_without_rendering()
+    assert not any(ax.collections for ax in alone.axes)
     assert all(ax.get_xlabel() and ax.get_ylabel() for figure in drawn.values() for ax in figure.axes)
 
 
@@ -199,9 +204,12 @@ RUN = ["network", "run", "stdp", "--no-figures", "--seeds", "0"]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--tasks", "recall", "--load", "1", "--groups", "5", "--width", "4", "--items", "3", "--spread", "10 %"]
+    words = ["--tasks", "recall", "--load", "1,2", "--groups", "5", "--width", "4", "--items", "3", "--spread", "10 %"]
     assert main([*RUN, *words, "-o", str(tmp_path / "out")]) == 0
-    assert "1 sequences from their first item: device" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "recall 1 sequence from its first item: device" in shown
+    assert "recall 2 sequences from their first item: device" in shown
+    assert "the device's score of recall at load 2 (the usual one, 4, was not run)" in shown
     assert main(["network", "--help"]) == 0
     listed = " ".join(capsys.readouterr().out.split())
     assert all(f"{name}: {about[:30]}" in listed for name, about in SYSTEMS.items())

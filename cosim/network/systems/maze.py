@@ -47,6 +47,7 @@ AT = 0.5  # variability of Fig. 9
 RUNS = 20
 IN_TIME = 10.0  # episodes per grid length within which Fig. 9 counts a success: our choice
 DRAWS = 4000  # of the bootstrap
+FEWEST = 5  # runs from which their resamples make an interval: our choice
 KEPT = ("episodes", "steps", "reached", "beyond", "pulses", "spent")  # of each run
 EPISODES, SUCCESSES = "episodes", "successes"
 
@@ -93,7 +94,8 @@ class MazeSystem(System):
             values = getattr(self, name)
             if (not values and name != "alphas") or len(set(values)) != len(values):
                 raise InputError(f"a map needs different {name}, not {list(values)}", remedy="give each value once")
-        object.__setattr__(self, "variabilities", tuple(sorted(self.variabilities)))
+        for name in ("gammas", "variabilities"):
+            object.__setattr__(self, name, tuple(sorted(getattr(self, name))))
         if self.runs < 1:
             raise InputError(f"{self.runs} runs show nothing", remedy="give 1 or more")
         low, high = self.cells.map.device.param("alpha").bounds
@@ -167,7 +169,13 @@ class MazeSystem(System):
         """The grid of a run."""
         if self.grid is not None:
             return self.grid
-        traps = round(self.settings.traps * size)
+        traps, most = round(self.settings.traps * size), size * size // 2
+        if size >= 2 and traps > most:
+            raise InputError(
+                f"{self.settings.traps:g} traps per grid length are {traps} in {size} x {size} cells, and at most half "
+                "of them can be traps",
+                remedy=f"give {most / size:.3g} or fewer per grid length",
+            )
         return Grid.drawn(size, traps, streams(Purpose.START, size, run))
 
     def start(self, streams: Streams) -> MazeRuns:
@@ -178,7 +186,8 @@ class MazeSystem(System):
         """Settings, axes, parameter set."""
         p = self.cells.parameters.resolved()
         return {
-            "settings": asdict(self.settings),
+            "settings": asdict(self.settings) | ({} if self.grid is None else {"traps": None}),
+            **({} if self.grid is None else {"grid": list(self.grid.rows)}),
             "parameters": self.cells.parameters.name,
             "sizes": list(self.sizes),
             "gamma": list(self.gammas),
@@ -195,7 +204,7 @@ class MazeSystem(System):
         """The optimum of each size, and what variability costs."""
         out = [
             f"mazes       {', '.join(f'{n} x {n}' for n in self.sizes)}; {self.cells.parameters.name}, "
-            f"{self.settings.levels} levels, {self.runs} runs a point"
+            f"{self.settings.levels} levels, {self.runs} {'run' if self.runs == 1 else 'runs'} a point"
         ]
         if self.limits:
             most = least_loss(self.settings, self.cells.parameters.resolved())
@@ -240,12 +249,17 @@ def told(values: Mapping[str, Any], episodes: int) -> list[str]:
                 "is the best"
             )
             continue
-        low, high = entry["interval"]
-        interval = f"95 % of resamples {low:g} to {high:g}"
-        if entry["unsuccessful"]:
-            interval += f", but for the {entry['unsuccessful']:.1%} of them without a success"
+        if entry["interval"] is None:
+            interval = f"no interval of fewer than {FEWEST} runs"
+        else:
+            low, high = entry["interval"]
+            interval = f"95 % of resamples {low:g} to {high:g}"
+            if entry["unsuccessful"]:
+                interval += f", but for the {entry['unsuccessful']:.1%} of them without a success"
+        best = " and ".join(f"{gamma:g}" for gamma in (entry["gamma"], *entry.get("tied", ())))
         out.append(
-            f"{entry['size']} x {entry['size']}: fewest episodes, {entry['episodes']:.1f}, at gamma {entry['gamma']:g} "
+            f"{entry['size']} x {entry['size']}: fewest episodes, {entry['episodes']:.1f}, at gamma {best}"
+            f"{' alike' if entry.get('tied') else ''} "
             f"({interval}); " + ", ".join(f"{_more(x)} at {x['gamma']:g}" for x in entry["ends"])
         )
     lost = {(entry["size"], entry["variability"]) for entry in values["optima"] if entry["gamma"] is None}
@@ -260,8 +274,9 @@ def told(values: Mapping[str, Any], episodes: int) -> list[str]:
                 "gamma of the latter"
             )
     if values["missed"]:
+        runs, count = ("run", "counts") if values["missed"] == 1 else ("runs", "count")
         out.append(
-            f"{values['missed']} runs missed the benchmark within {episodes} episodes and count with as "
+            f"{values['missed']} {runs} missed the benchmark within {episodes} episodes and {count} with as "
             "many: means with such runs are lower bounds"
         )
     return out
@@ -320,8 +335,8 @@ class MazeRuns:
             arrays[f"reached_{size}"] = self._cube(EPISODES, size, self.reached)
             for k, v in enumerate(system.variabilities):
                 best = optimum(cube[k], system.gammas, rng, most=system.settings.episodes)
-                if best["interval"] is None:  # all ran to the last episode: their order says nothing
-                    best |= {"gamma": None, "ends": []}
+                if best["unsuccessful"] == 1.0:  # all ran to the last episode: their order says nothing
+                    best |= {"gamma": None, "tied": [], "ends": []}
                 optima.append({"size": size, "variability": v, **best})
             for k, v in enumerate(system.variabilities[1:], start=1):
                 more = _mean(chosen_apart(cube[0], cube[k] - cube[0]))
@@ -399,29 +414,34 @@ def optimum(
 ) -> dict[str, Any]:
     """The γ with the fewest episodes (γ, runs), an interval, and how many more the two γ at either end need.
 
-    The interval holds the optimum of 95 % of the resamples of the runs, which are drawn for all γ at once: they share
-    their grids and random numbers. A resample all of whose runs take ``most`` episodes, at every γ, says nothing and is
-    left out: ``unsuccessful`` is the share of those, and without others the interval is None. What the ends need more
-    is against the best γ of the other half of the runs.
+    Of several γ with the fewest the lowest is ``gamma``; the others are ``tied``, and the interval spans them all. It
+    holds the optimum of 95 % of the resamples of the runs, which are drawn for all γ at once: they share their grids
+    and random numbers. Within a resample a tie goes to its lowest γ. Fewer than `FEWEST` runs have no interval (None).
+    A resample all of whose runs take ``most`` episodes, at every γ, says nothing and is left out: ``unsuccessful`` is
+    the share of those, and without others the interval is None. What the ends need more is against the best γ of the
+    other half of the runs.
     """
-    means = episodes.mean(axis=1)
-    best = int(np.argmin(means))
-    chosen = rng.integers(episodes.shape[1], size=(DRAWS, episodes.shape[1]))
-    drawn = episodes[:, chosen].mean(axis=2)
+    order = np.argsort(gammas)
+    episodes, values = episodes[order], [float(gammas[k]) for k in order]
+    means, runs = episodes.mean(axis=1), episodes.shape[1]
+    best = [int(k) for k in np.flatnonzero(means == means.min())]
+    drawn = episodes[:, rng.integers(runs, size=(DRAWS, runs))].mean(axis=2)
     useful = np.any(drawn < most, axis=0)
     places = np.argmin(drawn[:, useful], axis=0)
-    order = np.argsort(gammas)
-    ranks = np.argsort(order)[places]
-    ends_at = [int(np.quantile(ranks, q, method="nearest")) for q in (0.025, 0.975)] if ranks.size else []
+    interval = None
+    if places.size and runs >= FEWEST:
+        low, high = (int(np.quantile(places, q, method="nearest")) for q in (0.025, 0.975))
+        interval = [values[min(low, best[0])], values[max(high, best[-1])]]
     ends = [
-        {"gamma": float(gammas[k]), **_mean(chosen_apart(episodes, episodes[k] - episodes))}
-        for n, k in enumerate(order)
-        if n < 2 or n >= len(order) - 2
+        {"gamma": values[k], **_mean(chosen_apart(episodes, episodes[k] - episodes))}
+        for k in range(len(values))
+        if k < 2 or k >= len(values) - 2
     ]
     return {
-        "gamma": float(gammas[best]),
-        "episodes": float(means[best]),
-        "interval": [float(gammas[order[k]]) for k in ends_at] or None,
+        "gamma": values[best[0]],
+        "tied": [values[k] for k in best[1:]],
+        "episodes": float(means[best[0]]),
+        "interval": interval,
         "unsuccessful": 1.0 - float(useful.mean()),
         "ends": ends,
     }

@@ -93,7 +93,8 @@ class MazeSettings:
                 remedy=f"give {self.enough} episodes or more",
             )
         if self.levels < 2:
-            raise InputError(f"devices with {self.levels} levels hold no weight", remedy="give 2 or more")
+            levels = "1 level" if self.levels == 1 else f"{self.levels} levels"
+            raise InputError(f"devices with {levels} hold no weight", remedy="give 2 or more")
 
     def fingerprint(self) -> str:
         """SHA-256 of all values, and of the synapse's."""

@@ -130,7 +130,8 @@ class RsnnSystem(System):
         speech, s = self.speech, self.settings
         out = [
             f"network     {speech.train[0].features.shape[1]} -> {s.hidden} -> {len(speech.phones)}; {speech.name}, "
-            f"{len(speech.train)} utterances, {speech.frames} frames, {self.epochs} "
+            f"{len(speech.train)} {'utterance' if len(speech.train) == 1 else 'utterances'}, {speech.frames} frames, "
+            f"{self.epochs} "
             f"{'epoch' if self.epochs == 1 else 'epochs'}; {s.optimiser}, rate {s.rate:g}",
             f"synapses    {'ideal' if self.thermal is None else self._about_devices(self.thermal)}",
         ]
@@ -140,8 +141,7 @@ class RsnnSystem(System):
             out.append(f"seed {seed.seed:<6} frames right: {self._told(v.accuracy, v.unseen, v.train)}")
             if self.thermal is not None:
                 out += [f"            {line}" for line in told(v.writes, self.thermal)]
-            speed = "" if v.times_real is None else f", {v.times_real:.0f} x real time"
-            out.append(f"            {v.processor_seconds:.1f} s of processor time, of learning{speed}")
+            out.append(f"            {v.processor_seconds:.1f} s of processor time, of learning{pace_told(v)}")
         b = self.beside
         out.append(f"beside      logistic regression of each frame: {self._told(b['test'], b['unseen'], b['train'])}")
         if seeds:
@@ -407,7 +407,11 @@ class RsnnRun:
         """Processor time, and seconds of speech learned in one of it; the first batch, which compiles, apart."""
         frames, seconds = np.sum(self.spent[1:], axis=0) if len(self.spent) > 1 else (0, 0.0)
         speed = float(frames * FRAME / seconds) if seconds > 0.0 else None
-        return {"processor_seconds": sum(seconds for _, seconds in self.spent), "times_real": speed}
+        return {
+            "processor_seconds": sum(seconds for _, seconds in self.spent),
+            "first_batch_seconds": self.spent[0][1] if self.spent else 0.0,
+            "times_real": speed,
+        }
 
     def _writes(self) -> dict[str, Any]:
         """What became of the writes, and of what the heaters were asked for, as shares."""
@@ -442,3 +446,14 @@ class RsnnRun:
             array.restore({key: state[f"{name}_{key}"] for key in array.state()})
         self.count, self.written, self.loss = int(state["count"]), int(state["written"]), state["loss"].tolist()
         self.bound, self.offered = state["heaters"].copy()
+
+
+def pace_told(values: Mapping[str, Any]) -> str:
+    """How much of the processor time was the first batch's, and the pace after it; or why there is none."""
+    if not values["processor_seconds"]:
+        return ": all had been learned before this start, so its pace is not known"
+    if values["times_real"] is None:
+        return ", with any compiling; how many times real time is not known of a single batch, which holds that too"
+    first = values.get("first_batch_seconds")  # results of earlier versions do not have it
+    apart = "" if first is None else f", {first:.1f} s of them in the first batch, with any compiling"
+    return f"{apart}; after the first batch {values['times_real']:.0f} x real time"

@@ -177,22 +177,29 @@ class StdpSystem(System):
 
     def reading(self, seeds: Sequence[SeedResult]) -> str:
         """What the mean is taken over."""
-        return f"of the device's scores, mean of {', '.join(self.table(seeds))} at their usual loads"
+        if all(self.usual(task) == USUAL_LOAD[task] for task in self.loads):
+            return f"of the device's scores, mean of {', '.join(self.loads)} at their usual loads"
+        at = [
+            f"{task} at load {self.usual(task)}"
+            + ("" if self.usual(task) == USUAL_LOAD[task] else f" (the usual one, {USUAL_LOAD[task]}, was not run)")
+            for task in self.loads
+        ]
+        return f"of the device's scores, mean of {', '.join(at)}" if len(at) > 1 else f"the device's score of {at[0]}"
 
     def lines(self, seeds: Sequence[SeedResult]) -> list[str]:
-        """Each task at its usual load: mean and deviation of each way."""
+        """Each task at each of its loads: mean and deviation of each way."""
         s, table = self.settings, self.table(seeds)
         out = [
             f"network     {s.groups} groups of {s.width} units; {s.parameter_set.name}, alpha_c x {s.charging:g}",
         ]
         for task, ways in table.items():
-            load = str(self.usual(task))
-            said = [
-                f"{way} {entry[load]['mean']:.1%}"
-                + ("" if entry[load]["deviation"] is None else f" ± {entry[load]['deviation']:.1%}")
-                for way, entry in ways.items()
-            ]
-            out.append(f"{task:<11} {said_of(task, int(load))}: {', '.join(said)} (chance {self.chance(task):.1%})")
+            for load in map(str, self.loads[task]):
+                said = [
+                    f"{way} {entry[load]['mean']:.1%}"
+                    + ("" if entry[load]["deviation"] is None else f" ± {entry[load]['deviation']:.1%}")
+                    for way, entry in ways.items()
+                ]
+                out.append(f"{task:<11} {said_of(task, int(load))}: {', '.join(said)} (chance {self.chance(task):.1%})")
         return out
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
@@ -205,10 +212,15 @@ class StdpSystem(System):
 def said_of(task: str, load: int) -> str:
     """A load in words."""
     return {
-        COMPLETION: f"{load} patterns from half", RECALL: f"{load} sequences from their first item",
-        UNLEARNING: f"one of {STORED} sequences shown {load} times again, kept less forgotten",
-        FAMILIARITY: f"{load} familiar patterns told from new ones",
+        COMPLETION: f"{_counted(load, 'pattern')} from half",
+        RECALL: f"{_counted(load, 'sequence')} from {'its' if load == 1 else 'their'} first item",
+        UNLEARNING: f"one of {STORED} sequences shown {_counted(load, 'time')} again, kept less forgotten",
+        FAMILIARITY: f"{_counted(load, 'familiar pattern')} told from new ones",
     }[task]  # fmt: skip
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _of(values: Array) -> dict[str, Any]:
