@@ -57,7 +57,9 @@ class EnergyCertificate:
     """What held-out trains in the circuit say of a law.
 
     Args:
-        against: the engine. netlist, data: SHA-256 of the bench's circuit, and of all that was compared.
+        against: the engine.
+        netlist: SHA-256 of the bench's circuit as it is written, without what `circuit_of` changes in it.
+        data: SHA-256 of all that was compared.
         fitted, held_out: trains, each into one neuron.
         median, most, worst: relative error of the energy of one neuron in one train, the middle one, that of 95 % and
             the largest. together: of their sum.
@@ -207,18 +209,10 @@ def measured_energy(
         kept: folder in which trains are kept as they come, and found again.
         tell: called with the trains that are done and all of them.
 
-    Raises `InputError` for synapses that are not the bench's or tasks of different time steps, and `SimulationError`
-    where the circuit gives no answer.
+    Raises what `refuse_energy` does, and `SimulationError` where the circuit gives no answer.
     """
+    refuse_energy(settings, tasks)
     bench = Testbench.load(BENCH)
-    if settings.parameter_set.fingerprint() != bench.sets[DEVICE].fingerprint():
-        raise InputError(
-            f"the energy is that of {BENCH}, whose synapses are {DEVICE}:{bench.sets[DEVICE].name}, not "
-            f"{settings.parameters}",
-            remedy="leave it out (--no-energy)",
-        )
-    if len({(trains.step, trains.steps) for trains in tasks}) > 1:
-        raise InputError("an energy is of tasks with one time step and one duration", remedy="run them one by one")
     rows, spikes, found = list[tuple[float, float, float, int]](), list[NDArray[np.bool_]](), list[Array]()
     shown = list[tuple[NeuronBench, Array]]()
     for part in range(len(PARTS)):
@@ -241,6 +235,8 @@ def measured_energy(
             spikes.append(train)
             found.append(conductances(settings, train[None], trains.step, np.array([scale]))[0])
             shown.append((circuit, inputs))
+    if tell is not None:
+        tell(len(rows), sum(PARTS))
     halves = []
     for of in (slice(-PARTS[-1]), slice(-PARTS[-1], None)):
         neurons, taus, energy, fired = np.array(rows[of]).T
@@ -253,12 +249,35 @@ def measured_energy(
     return certified(*halves, against=simulator.version(), netlist=netlist, simulator=max(changed))
 
 
+def refuse_energy(settings: FilterSettings, tasks: Sequence[Trains]) -> None:
+    """Raise `InputError` for synapses that are not the bench's, for tasks of different time steps or durations, and for
+    steps so long that a neuron would not be held for one.
+    """
+    bench = Testbench.load(BENCH)
+    if settings.parameter_set.fingerprint() != bench.sets[DEVICE].fingerprint():
+        raise InputError(
+            f"the energy is that of {BENCH}, whose synapses are {DEVICE}:{bench.sets[DEVICE].name}, not "
+            f"{settings.parameters}",
+            remedy="leave it out (--no-energy)",
+        )
+    if len({(trains.step, trains.steps) for trains in tasks}) > 1:
+        raise InputError("an energy is of tasks with one time step and one duration", remedy="run them one by one")
+    for trains in tasks:
+        if round(HELD / trains.step) < 1:
+            raise InputError(
+                f"a circuit holds its neuron for {HELD:g} s after a spike, which rounds to no time step of "
+                f"{trains.step:g} s",
+                remedy=f"take a step below {2.0 * HELD:g} s, or leave the energy out (--no-energy)",
+            )
+
+
 def circuit_of(bench: Testbench, threshold: float, scale: float) -> NeuronBench:
     """The bench's neuron, at the bench's own tolerances, with another threshold and relaxation time of its synapse."""
     p, share = bench.sets[DEVICE].resolved(), threshold / AT_REST
     changed = {"i_leak": Quantity(value=LEAK * share, unit="A"), "c_m": Quantity(value=CAPACITANCE * share, unit="F")}
     circuit, count = re.subn(r"(?<=\bdelay_lif )", "c_m={c_m} ", bench.file.circuit)
-    assert count == 1
+    if count != 1:
+        raise InputError(f"{BENCH} has {count} neurons delay_lif, and an energy is of one", remedy="use --no-energy")
     file = bench.file.model_copy(update={"circuit": circuit, "parameters": {**bench.file.parameters, **changed}})
     own = {name: float(p[name]) * scale for name in TIMES}
     return NeuronBench(replace(bench, file=file).with_(values={DEVICE: own}), NEURON, bench.file.neurons[NEURON])
