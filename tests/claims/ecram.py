@@ -104,9 +104,10 @@ def show(result: RunResult, figures: Figures) -> None:
         Row("least ratio of neighbouring synapses' corner rates", figures["corners_apart"], selective),
         Row("largest energy per output spike in the circuit's runs", figures["energy_per_spike"], about, unit="J"),
     ]
+    counted = "" if system.energy is None else f" ({system.energy.certificate.counted})"
     rows += [
-        Row(f"{task}: energy per spike of a decision", spent["joules"] / spent["circuit_spikes"], about, unit="J",
-            note=f"{spent['joules'] * 1e12:.0f} pJ a decision: {spent['circuit_spikes']:.0f} spikes of "
+        Row(f"{task}: energy per spike of a decision{counted}", spent["joules"] / spent["circuit_spikes"], about,
+            unit="J", note=f"{spent['joules'] * 1e12:.0f} pJ a decision: {spent['circuit_spikes']:.0f} spikes of "
             f"{system.settings.size} circuits in {TASKS_TOLD[0].duration * 1e6:g} µs; the layer: {spent['spikes']:.0f}")
         for task, spent in figures["energy"].items()
     ]  # fmt: skip

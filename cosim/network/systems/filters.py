@@ -142,7 +142,8 @@ class FiltersSystem(System):
                 fired = np.mean([seed.values["circuit_spikes"][trains.task] for seed in seeds])
                 out.append(
                     f"energy      {spent * 1e12:.3g} pJ a decision ({trains.task}) of {s.size} neurons in "
-                    f"{trains.duration * 1e6:g} us; circuits give {fired:.3g} spikes, the layer {spikes:.3g}"
+                    f"{trains.duration * 1e6:g} us; circuits give {fired:.3g} spikes "
+                    f"({self.energy.certificate.counted}), the layer {spikes:.3g}"
                 )
                 beyond = np.mean([seed.values["energy_beyond"][trains.task] for seed in seeds])
                 out.append(

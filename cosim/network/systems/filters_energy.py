@@ -81,6 +81,11 @@ class EnergyCertificate:
     spikes: float
     domain: Mapping[str, tuple[float, float]]
 
+    @property
+    def counted(self) -> str:
+        """How the law's spikes compare with the circuits', in words."""
+        return f"by the law, {self.spikes:.2f} times the circuits' spikes in the held-out trains"
+
     def line(self) -> str:
         """In words."""
         return (
