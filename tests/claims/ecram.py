@@ -160,7 +160,7 @@ ECRAM = Claim(
         "rates_over_without": (0.0, None),
         "corners_apart": (1.1, None),
         "energy_per_spike": (0.36e-12, 2e-12),  # the source's 2 pJ; at least what lifts the membrane takes
-        "energy_off": (None, LIMIT),  # of 95 % of the held-out trains, a neuron each: a surrogate's own limit
+        "energy_off": (None, LIMIT),  # of 95 % of the held-out trains, a neuron each: our choice (filters_energy.LIMIT)
     },
     long=True,
     settings=settings,

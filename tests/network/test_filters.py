@@ -116,7 +116,7 @@ def test_shapes_are_what_their_names_say() -> None:
 
 
 CERTIFICATE = EnergyCertificate(
-    "ngspice-0", "", "", 12, 12, 0.01, 0.02, 0.05, 0.0, 0.002, 1.09,
+    "ngspice-0", "", "", 12, 12, 0.01, 0.02, 0.05, 0.0, 11, 0.002, 1.09,
     {"threshold": (1.2, 25.0), "relaxation (s)": (1e-6, 1e-4), "inputs per us": (0.1, 5.0),
      "shortest interval (s)": (40e-9, 40e-6)},
 )  # fmt: skip
@@ -326,6 +326,9 @@ def test_energy_outside_the_certificate_is_told(layers: FilterLayers) -> None:
     told = layers.system.lines([SeedResult(0, Values(values), Values(arrays), 1.0)])
     assert any("of the neurons and trains are outside of what the certificate covers" in line for line in told)
     assert any("certified against ngspice-0 on 12 held-out trains" in line for line in told)
+    # 12 p^11 - 11 p^12 = 0.025 at p = 0.615, and p^12 = 0.975 at 0.998
+    assert any("11 of 12 are within the limit, a share of 0.62 to 1.00 (95 % interval)" in line for line in told)
+    assert any("moves by 0.2% (the larger of 2 trains, run once)" in line for line in told)
     assert any("(by the law, 1.09 times the circuits' spikes in the held-out trains)" in line for line in told)
 
 
