@@ -78,7 +78,7 @@ def run_filters(
 ) -> None:
     """Spike rates and interval patterns told by ECRAM synapses of different relaxation times, with and without STP."""
     from cosim.cli.network import carry_out, read_seeds
-    from cosim.cli.output import working
+    from cosim.cli.output import counting, working
 
     numbers = read_seeds(seeds)
     kind = "with --neurons" if neurons else "without --neurons"
@@ -87,8 +87,9 @@ def run_filters(
         raise UnknownName("policy outside the domain", policy, ("raise", "warn"))
     with working("reading the device"):
         from cosim.engines.registry import open_simulator
-        from cosim.network.systems.filters import FiltersSystem
-        from cosim.network.systems.filters_energy import measured_energy
+        from cosim.network.run import Resume, refuse_first
+        from cosim.network.systems.filters import MEASURED, FiltersSystem
+        from cosim.network.systems.filters_energy import PARTS, measured_energy, refuse_energy
         from cosim.network.systems.filters_settings import FilterSettings
         from cosim.network.systems.filters_trains import CLASSES, TASKS, Trains
 
@@ -112,8 +113,16 @@ def run_filters(
         else:
             system = layer = FiltersSystem(settings, drawn, backend=backend)
     if energy and not neurons:
-        with working("certifying a neuron's energy in its circuit"), open_simulator() as simulator:
-            energies = measured_energy(simulator, settings, drawn, layer.thresholds(), kept=output / "energy_trains")
+        refuse_energy(settings, drawn)
+        resumed: Resume = "anyway" if anyway else resume
+        refuse_first(layer, numbers, output, resumed, later={"energy": MEASURED})
+        with open_simulator() as simulator:
+            with working("setting the thresholds of the neurons whose energy is certified"):
+                thresholds = layer.thresholds()
+            with counting("certifying a neuron's energy in its circuit", sum(PARTS), "trains") as tell:
+                energies = measured_energy(
+                    simulator, settings, drawn, thresholds, kept=output / "energy_trains", tell=tell
+                )
             system = FiltersSystem(settings, drawn, energies, backend)
     carry_out(system, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures, items="trains")
 

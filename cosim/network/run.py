@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"  # code and version of files that do not note them
 # Seconds between two checkpoints.
 SAVE_EVERY = 20.0
+KINDS = (("checkpoint", "seconds"), ("result", "learning_seconds"))  # files of a seed, and what notes its time
 # Seed, items learned so far and items in all.
 Progress = Callable[[int, int, int], None]
 Arrays = Mapping[str, NDArray[Any]]
@@ -258,6 +259,31 @@ def run_network(
     True
     """
     place = None if folder is None else Path(folder)
+    refuse_first(system, seeds, place, resume)
+    done: list[SeedResult] = []
+    anyway = resume == "anyway"
+    for seed in seeds:
+        done.append(_run_seed(system, seed, place, progress, view, anyway=anyway))
+        if place is not None:
+            text = json.dumps(RunResult(system, tuple(done)).to_dict(), indent=1)
+            write_atomic(place / "result.json", text + "\n")
+    return RunResult(system, tuple(done))
+
+
+def refuse_first(
+    system: System,
+    seeds: Sequence[int],
+    place: Path | None,
+    resume: Resume,
+    *,
+    later: Mapping[str, str] | None = None,
+) -> None:
+    """Raise what `run_network` would, for work that comes before it.
+
+    Args:
+        later: options that ``system`` comes to have by that work. Its fingerprint is not known yet, so that the files
+            of a folder that is resumed are held against its options.
+    """
     if not all(isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0 for seed in seeds):
         raise InputError(f"seeds are whole numbers from 0, not {list(seeds)}", remedy="give e.g. 0,1,2")
     if not seeds or len(set(seeds)) != len(seeds):
@@ -271,14 +297,12 @@ def run_network(
         )
     for seed in seeds:  # before an hour of learning, not after it
         system.start(Streams(seed))
-    done: list[SeedResult] = []
-    anyway = resume == "anyway"
-    for seed in seeds:
-        done.append(_run_seed(system, seed, place, progress, view, anyway=anyway))
-        if place is not None:
-            text = json.dumps(RunResult(system, tuple(done)).to_dict(), indent=1)
-            write_atomic(place / "result.json", text + "\n")
-    return RunResult(system, tuple(done))
+    if place is not None and later is not None:
+        options = {**system.options, **later}
+        for seed in seeds:
+            for path, (kind, clock) in zip(_paths(place, seed), KINDS, strict=True):
+                if path.exists():
+                    _read(path, system, seed, kind=kind, clock=clock, anyway=resume == "anyway", options=options)
 
 
 def kept(folder: Path, seeds: Sequence[int]) -> list[Path]:
@@ -367,26 +391,35 @@ def _write(path: Path, system: System, about: Mapping[str, Any], arrays: Arrays,
 
 
 def _read(
-    path: Path, system: System, seed: int, *, kind: str, clock: str, anyway: bool
+    path: Path,
+    system: System,
+    seed: int,
+    *,
+    kind: str,
+    clock: str,
+    anyway: bool,
+    options: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any], tuple[str, ...]]:
     """Arrays and values of a file, and the code that made it.
 
-    Raises `InputError` for one of another system or seed, and, unless ``anyway``, for one by other code.
+    Raises `InputError` for one of another system or seed, and, unless ``anyway``, for one by other code. With
+    ``options`` these are compared, in place of the fingerprint.
     """
     stored = read_npz(path, kind=kind)
     try:
         about = json.loads(stored.pop("about").tobytes())
         whose = [about.pop(name) for name in ("kind", "plan", "seed")]
         about[clock] = float(about[clock])
-        options = dict(about.pop("options", {}))
+        old = dict(about.pop("options", {}))
         codes = tuple(str(code) for code in about.pop("codes", ())) or (UNKNOWN,)
         by = str(about.pop("cosim", UNKNOWN))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"this is not a {kind}", where=Where(path), remedy="take another folder") from None
-    if whose != [kind, system.fingerprint, seed]:
-        other = {"seed": str(whose[2]), **options}, {"seed": str(seed), **system.options}
+    differing = _differing({"seed": str(whose[2]), **old}, {"seed": str(seed), **(options or system.options)})
+    plan = system.fingerprint if options is None else whose[1]
+    if whose != [kind, plan, seed] or (options is not None and differing):
         raise InputError(
-            f"this {kind} belongs to another run{_differing(*other)}",
+            f"this {kind} belongs to another run{differing}",
             where=Where(path),
             remedy="give the same options, or another folder",
         )

@@ -104,9 +104,10 @@ def show(result: RunResult, figures: Figures) -> None:
         Row("least ratio of neighbouring synapses' corner rates", figures["corners_apart"], selective),
         Row("largest energy per output spike in the circuit's runs", figures["energy_per_spike"], about, unit="J"),
     ]
+    counted = "" if system.energy is None else f" ({system.energy.certificate.counted})"
     rows += [
-        Row(f"{task}: energy per spike of a decision", spent["joules"] / spent["circuit_spikes"], about, unit="J",
-            note=f"{spent['joules'] * 1e12:.0f} pJ a decision: {spent['circuit_spikes']:.0f} spikes of "
+        Row(f"{task}: energy per spike of a decision{counted}", spent["joules"] / spent["circuit_spikes"], about,
+            unit="J", note=f"{spent['joules'] * 1e12:.0f} pJ a decision: {spent['circuit_spikes']:.0f} spikes of "
             f"{system.settings.size} circuits in {TASKS_TOLD[0].duration * 1e6:g} µs; the layer: {spent['spikes']:.0f}")
         for task, spent in figures["energy"].items()
     ]  # fmt: skip
@@ -159,7 +160,7 @@ ECRAM = Claim(
         "rates_over_without": (0.0, None),
         "corners_apart": (1.1, None),
         "energy_per_spike": (0.36e-12, 2e-12),  # the source's 2 pJ; at least what lifts the membrane takes
-        "energy_off": (None, LIMIT),  # of 95 % of the held-out trains, a neuron each: a surrogate's own limit
+        "energy_off": (None, LIMIT),  # of 95 % of the held-out trains, a neuron each: our choice (filters_energy.LIMIT)
     },
     long=True,
     settings=settings,

@@ -13,7 +13,7 @@ from claims.rsnn import COLD, FOLDER, PIECES, SEEDS, SMALL_SENTENCES, system
 from cosim.data.speech import stand_in
 from cosim.engines.registry import open_simulator
 from cosim.network.run import Streams
-from cosim.network.systems.rsnn_energy import measured_energy, use
+from cosim.network.systems.rsnn_energy import STATES, measured_energy, use
 from cosim.report.html import Report as Page
 from cosim.surrogate.base import LIMITS
 
@@ -72,7 +72,8 @@ def measure(tell: Report) -> Figures:
     page.text(
         f"Joules per kelvin are the largest at w of {span[0]:g} to {span[1]:g}, where held-out frames tested them; the "
         f"mean w of the network is {used.w:.2g}, and 98 % of its devices are at {used.span[0]:.2g} to "
-        f"{used.span[1]:.2g}. They are those of a surrogate with this certificate:"
+        f"{used.span[1]:.2g}. They are taken at the coldest certified state, at {STATES} w; the network's rises are "
+        "not compared with the certified ones. They are those of a surrogate with this certificate:"
     )
     page.table(("certificate",), [(line,) for line in held.lines()])
     page.write(FOLDER / "energy.html")
@@ -90,7 +91,9 @@ RSNN_ENERGY = Claim(
             LIMITS["energy"],
         ),  # as of any surrogate's certificate; both are what joules per kelvin take
         "heat_off": (None, LIMITS["state"]),
-        "held_out_frames": (100, None),
-        "w_beyond": (None, 0.0),  # the mean w and 98 % of the devices are where the surrogate is certified
+        # The mean w and 98 % of the devices are where the surrogate is certified, which cannot fail where that is all
+        # of 0 to 1. The network's rises are not compared with the certified ones: joules per kelvin are taken at the
+        # coldest of those alone, at five w.
+        "w_beyond": (None, 0.0),
     },
 )

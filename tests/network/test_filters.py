@@ -14,7 +14,9 @@ from cosim.cli.app import main
 from cosim.devices.base import Values
 from cosim.errors import CosimError, InputError
 from cosim.network import Current, Graph, Leaky, Population, Projection, Simulation, Source
+from cosim.network import run as run_module
 from cosim.network.facilitation import Facilitating
+from cosim.network.origin import code_of
 from cosim.network.run import SeedResult, Streams, run_network
 from cosim.network.systems.filters import LAYERS, WITH, WITHOUT, FilterLayers, FiltersSystem, rectified, windows
 from cosim.network.systems.filters_energy import (
@@ -114,7 +116,7 @@ def test_shapes_are_what_their_names_say() -> None:
 
 
 CERTIFICATE = EnergyCertificate(
-    "ngspice-0", "", "", 12, 12, 0.01, 0.02, 0.05, 0.0, 0.002, 1.0,
+    "ngspice-0", "", "", 12, 12, 0.01, 0.02, 0.05, 0.0, 11, 0.002, 1.09,
     {"threshold": (1.2, 25.0), "relaxation (s)": (1e-6, 1e-4), "inputs per us": (0.1, 5.0),
      "shortest interval (s)": (40e-9, 40e-6)},
 )  # fmt: skip
@@ -276,6 +278,39 @@ def test_bad_input(words: list[str], message: str, tmp_path: Path, capsys: pytes
     assert message in shown
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "seed-0.npz exists already"),
+        (["--resume", "--scales", "0.3,1"], "belongs to another run: scales was (0.3, 3.0) and is (0.3, 1.0)"),
+        (["--resume", "--scales", "0.3,3", "--membrane", "2 us"], "membrane was 1e-06 s and is 2e-06 s"),
+        (["--seeds", "1,1"], "a run needs one or more different seeds, not [1, 1]"),
+        (["-o", "FILE"], "seed-0.npz is a file, and results need a folder"),
+        (["--parameters", "ecram:slow", "-o", "NEW"], "whose synapses are ecram:fast, not ecram:slow"),
+        (["--step", "0.5 us", "--rates", "0.1 MHz,0.2 MHz", "-o", "NEW"], "rounds to no time step of 5e-07 s"),
+    ],
+)
+def test_bad_input_is_refused_before_an_energy_is_certified(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened() -> None:
+        raise AssertionError("ngspice was started")
+
+    monkeypatch.setattr("cosim.engines.registry.open_simulator", opened)
+    settings = FilterSettings(scales=(0.3, 3.0), shares=(0.2,))
+    old = run_module._paths(tmp_path, 0)[1]
+    system = FiltersSystem(settings, (Trains("rates", train=3, test=3),), ENERGY)
+    about = {"seed": 0, "learning_seconds": 1.0, "codes": [code_of(FiltersSystem)]}
+    run_module._write(old, system, about, {"x": np.zeros(1)}, kind="result")
+    places = {"FILE": str(old), "NEW": str(tmp_path / "new")}
+    given = ["--seeds", "0", "-o", str(tmp_path), *(places.get(word, word) for word in words)]
+    small = ["--tasks", "rates", "--shares", "0.2", "--train", "3", "--test", "3", "--backend", "numpy"]
+    assert main(["network", "run", "filters", *small, *given]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert message in shown
+
+
 def test_tasks_differ() -> None:
     with pytest.raises(InputError, match="a layer needs different tasks, not patterns, patterns"):
         FiltersSystem(SMALL, (PATTERNS, PATTERNS))
@@ -291,6 +326,10 @@ def test_energy_outside_the_certificate_is_told(layers: FilterLayers) -> None:
     told = layers.system.lines([SeedResult(0, Values(values), Values(arrays), 1.0)])
     assert any("of the neurons and trains are outside of what the certificate covers" in line for line in told)
     assert any("certified against ngspice-0 on 12 held-out trains" in line for line in told)
+    # 12 p^11 - 11 p^12 = 0.025 at p = 0.615, and p^12 = 0.975 at 0.998
+    assert any("11 of 12 are within the limit, a share of 0.62 to 1.00 (95 % interval)" in line for line in told)
+    assert any("moves by 0.2% (the larger of 2 trains, run once)" in line for line in told)
+    assert any("(by the law, 1.09 times the circuits' spikes in the held-out trains)" in line for line in told)
 
 
 def test_a_threshold_is_the_circuit_s_membrane() -> None:
@@ -300,6 +339,10 @@ def test_a_threshold_is_the_circuit_s_membrane() -> None:
     assert re.search(r"^XN .* delay_lif c_m=\{c_m\} i_leak=\{i_leak\} ", text, re.MULTILINE)
     given = [re.search(rf"^\.param\b.*\b{name}=(\S+)", text, re.MULTILINE) for name in ("c_m", "i_leak")]
     assert [float(one.group(1)) for one in given if one] == pytest.approx([1e-12, 1.5e-7])
+    twice = bench.file.circuit.replace("XN mem", "XM mem out vdd vdb delay_lif i_leak=0\nXN mem")
+    other = replace(bench, file=bench.file.model_copy(update={"circuit": twice}))
+    with pytest.raises(InputError, match="has 2 neurons delay_lif, and an energy is of one"):
+        circuit_of(other, 2.0, 0.3)
     with pytest.raises(InputError, match="whose synapses are ecram:fast, not ecram:slow"):
         measured_energy(None, FilterSettings("ecram:slow"), (PATTERNS,), {})  # type: ignore[arg-type]
     tasks = (PATTERNS, Trains("rates", duration=20e-6))

@@ -45,6 +45,7 @@ WITH, WITHOUT, MEMBRANES, BOTH = LAYERS = ("with STP", "without STP", "other mem
 COUNTS, WINDOWS = ("raw counts", "counts in windows")
 WAYS = (*LAYERS, COUNTS, WINDOWS)
 RATES = np.geomspace(0.02e6, 20e6, 31)  # Hz, of the measured responses
+MEASURED = "measured"  # an energy, in the options
 HALVINGS = 10  # of the range in which a threshold is looked for
 HIGHEST = 1e3  # of a threshold, in weights at rest
 SET_ON = 60  # training trains on which thresholds are set, at most
@@ -95,7 +96,8 @@ class FiltersSystem(System):
         return {
             "tasks": ",".join(trains.task for trains in self.tasks), "parameters": s.parameters,
             "scales": str(s.scales), "shares": str(s.shares), "train": str(t.train), "test": str(t.test),
-            "energy": "measured" if self.energy else "none",
+            "membrane": f"{s.membrane:g} s", "delay": f"{s.delay:g} s", "duration": f"{t.duration:g} s",
+            "step": f"{t.step:g} s", "rates": str(t.rates), "energy": MEASURED if self.energy else "none",
         }  # fmt: skip
 
     @property
@@ -140,7 +142,8 @@ class FiltersSystem(System):
                 fired = np.mean([seed.values["circuit_spikes"][trains.task] for seed in seeds])
                 out.append(
                     f"energy      {spent * 1e12:.3g} pJ a decision ({trains.task}) of {s.size} neurons in "
-                    f"{trains.duration * 1e6:g} us; circuits give {fired:.3g} spikes, the layer {spikes:.3g}"
+                    f"{trains.duration * 1e6:g} us; circuits give {fired:.3g} spikes "
+                    f"({self.energy.certificate.counted}), the layer {spikes:.3g}"
                 )
                 beyond = np.mean([seed.values["energy_beyond"][trains.task] for seed in seeds])
                 out.append(
