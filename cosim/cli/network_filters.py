@@ -62,7 +62,7 @@ def run_filters(
     train: Annotated[int, typer.Option(help="Trains of each class to learn from.")] = 60,
     test: Annotated[int, typer.Option(help="Trains of each class to test on.")] = 60,
     energy: Annotated[
-        bool, typer.Option("--energy/--no-energy", help="Measure a neuron's energy in its circuit (ngspice).")
+        bool, typer.Option("--energy/--no-energy", help="Certify a neuron's energy in its circuit (ngspice; minutes).")
     ] = True,
     neurons: Annotated[list[Path] | None, typer.Option(help=NEURONS)] = None,
     policy: Annotated[
@@ -110,10 +110,11 @@ def run_filters(
             obeyed: Policy = "warn" if policy == "warn" else "raise"
             system = _circuits(neurons, drawn, policy=obeyed, uncertified=uncertified, spice_check=spice_check)
         else:
-            system = FiltersSystem(settings, drawn, backend=backend)
+            system = layer = FiltersSystem(settings, drawn, backend=backend)
     if energy and not neurons:
-        with working("measuring a neuron's energy in its circuit"), open_simulator() as simulator:
-            system = FiltersSystem(settings, drawn, measured_energy(simulator), backend)
+        with working("certifying a neuron's energy in its circuit"), open_simulator() as simulator:
+            energies = measured_energy(simulator, settings, drawn, layer.thresholds(), kept=output / "energy_trains")
+            system = FiltersSystem(settings, drawn, energies, backend)
     carry_out(system, output, seeds=numbers, resume=resume, anyway=anyway, figures=figures, items="trains")
 
 

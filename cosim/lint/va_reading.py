@@ -138,7 +138,7 @@ class ModuleReading:
                 continue
             names = self._branch(statement.access)
             if statement.access.name == "V":
-                stated |= set(names[:1])
+                stated |= set([name for name in names if name not in grounds][:1])
             elif statement.access.name == "I":
                 fed |= dict.fromkeys(names)
         return [name for name in fed if name not in {*self._ports, *grounds, *stated}]
@@ -481,6 +481,7 @@ class ModuleReading:
 
     def _contribute(self, access: Expr, value: float) -> None:
         names = self._branch(access)
+        inner = [name for name in names if all(token.text != name for token in self._module.grounds)]
         if len(names) == 1 and names[0] in self._open:
             return
         if access.name not in ("V", "I"):
@@ -491,7 +492,7 @@ class ModuleReading:
                 self._leaving[name] = self._leaving.get(name, 0.0) + sign * value
         elif self._is_main(access):
             self._forced = (self._forced or 0.0) + self._sign(access) * value
-        elif len(names) == 1:
-            self._nodes[names[0]] = value
+        elif len(inner) == 1 and (len(names) == 1 or inner[0] not in self._ports):
+            self._nodes[inner[0]] = value if inner[0] == names[0] else -value
         else:
             raise Unreadable("a voltage between inner nodes", access.start)

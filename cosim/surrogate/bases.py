@@ -131,7 +131,8 @@ class Spline:
         """Each target of the traced fields; ``tables`` grows by its coefficients."""
         names = [Node("name", f"table{len(tables) + k}") for k in range(self.coefficients.shape[1])]
         tables += list(self.coefficients.T)
-        first, weights = self.located(x)
+        first, places = self.located(x)
+        weights = [cubic_weights(place) for place in places]
         found = [Node.of(0.0)] * len(names)
         for offsets in product(range(4), repeat=len(x)):
             ahead, weight = 0, Node.of(1.0)
@@ -141,15 +142,15 @@ class Spline:
             found = [sum_ + weight * Node("at", name, index) for sum_, name in zip(found, names, strict=True)]
         return found
 
-    def located(self, x: Sequence[Node]) -> tuple[Node, list[list[Node]]]:
-        """Of traced fields: the index of the first coefficient that counts, and the weights of each field."""
-        weights, first = [], Node.of(0.0)
+    def located(self, x: Sequence[Node]) -> tuple[Node, list[Node]]:
+        """Of traced fields: the index of the first coefficient that counts, and where in its cell each field is."""
+        places, first = [], Node.of(0.0)
         for value in x:
             at = 0.5 * (value + 1.0) * float(self.cells)
             cell = Node("min", Node("max", Node("floor", at), Node.of(0.0)), Node.of(self.cells - 1.0))
-            weights.append(cubic_weights(at - cell))
+            places.append(at - cell)
             first = first * (self.cells + 3.0) + cell
-        return first, weights
+        return first, places
 
     @staticmethod
     def parts(x: Array, cells: int) -> Iterator[tuple[NDArray[np.int64], Array]]:

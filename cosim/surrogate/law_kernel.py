@@ -1,4 +1,4 @@
-"""Laws of circuits as vector instructions: event neurons and filters, traced, in blocks of instances.
+"""Laws of circuits as vector instructions: learned maps, event neurons and filters, traced, in blocks of instances.
 
 The law is called with recording operands, as a pulse is, and becomes a sequence of loops over a block
 (`cosim.surrogate.pulse_vectors`). The states are held within their bounds there too, and what comes out is written
@@ -23,10 +23,11 @@ from cosim.devices.base import Array
 from cosim.emit.expr import Node
 from cosim.errors import EmitError, FitError, InputError
 from cosim.packages import optional
-from cosim.surrogate.bases import Polynomial, Spline
+from cosim.surrogate.bases import Polynomial, Spline, cubic_weights
 from cosim.surrogate.correction import orders
 from cosim.surrogate.filter import NEWTON, SMALLEST, TURN, FilterLaw
-from cosim.surrogate.learned import Law
+from cosim.surrogate.laws import AnyLaw
+from cosim.surrogate.learned import Law, Laws
 from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.neuron_kernel import Store, TracedFlow, TracedTable
 from cosim.surrogate.pulse_kernel import constant, together
@@ -34,7 +35,7 @@ from cosim.surrogate.pulse_vectors import REGISTER, compiled, law_text, workspac
 
 NEEDED = "a compiled law of a circuit"
 FEW = 32  # neurons of a block: its hundreds of slots stay within a second-level cache
-MANY, ROOM = 256, REGISTER  # filters of a block, and between its slots (`pulse_vectors.STRIDE`)
+MANY, ROOM = 256, REGISTER  # filters or maps of a block, and between its slots (`pulse_vectors.STRIDE`)
 # As `cosim.surrogate.filter.SOLVED`: what is left after a step is as its third power, which is rounding then.
 ENOUGH: Mapping[str, float] = MappingProxyType({"float64": 2e-5, "float32": 3e-3})
 WORTH_A_THREAD = 2048
@@ -64,22 +65,33 @@ def polynomial(terms: Mapping[tuple[int, ...], float], powers: Sequence[Sequence
 
 def traced_law(law: Law, values: Mapping[str, Any], store: Store) -> Any:
     """The only target of a learned law of recording operands; raises `EmitError` for a kind without a text."""
-    model, offset, scale = law.model, float(law.offset[0]), float(law.scale[0])
-    if isinstance(model, Polynomial):
-        powers = [chebyshev(Node.of(x), model.degree) for x in scaled(law, values)]
-        found = (scale * model.coefficients[:, 0]).tolist()
-        terms = dict(zip(orders(len(law.fields), model.degree), found, strict=True))
-        return offset + polynomial(terms, powers)
-    if not isinstance(model, Spline):
+    (found,) = traced_targets(law, values, store).values()
+    return found
+
+
+def traced_targets(law: Law, values: Mapping[str, Any], store: Store) -> dict[str, Any]:
+    """Each target of a learned law, as `traced_law`."""
+    model, x = law.model, [Node.of(column) for column in scaled(law, values)]
+    if not isinstance(model, Polynomial | Spline):
         raise EmitError(f"a law of kind {law.kind} has no text")
-    first, weights = model.located([Node.of(x) for x in scaled(law, values)])
-    side = model.cells + 3
-    start = store.start(offset + scale * model.coefficients[:, 0])  # the weights add up to 1
-    if len(weights) == 1:
-        return sum(weight * Node("look", ALL, first, start + k) for k, weight in enumerate(weights[0]))
-    parts = [weight for column in weights for weight in column]
-    op = {2: "patch", 3: "cube"}[len(law.fields)]
-    return Node(op, ALL, first, *parts, start, side ** (len(law.fields) - 1), side)
+    ends = list(zip(law.targets, law.offset.tolist(), law.scale.tolist(), model.coefficients.T, strict=True))
+    if isinstance(model, Polynomial):
+        powers, products = [chebyshev(column, model.degree) for column in x], orders(len(x), model.degree)
+        return {
+            name: offset + polynomial(dict(zip(products, (scale * c).tolist(), strict=True)), powers)
+            for name, offset, scale, c in ends
+        }
+    first, places = model.located(x)
+    found: dict[str, Any] = {}
+    for name, offset, scale, c in ends:
+        start, side = store.start(offset + scale * c), model.cells + 3  # the weights add up to 1
+        if len(x) == 1:
+            weights = cubic_weights(places[0])
+            found[name] = sum(weight * Node("look", ALL, first, start + k) for k, weight in enumerate(weights))
+        else:
+            op = {2: "patch", 3: "cube"}[len(x)]
+            found[name] = Node(op, ALL, first, *places, start, side ** (len(x) - 1), side)
+    return found
 
 
 def scaled(law: Law, values: Mapping[str, Any]) -> list[Any]:
@@ -118,7 +130,42 @@ class Kernel(Protocol):
         ...
 
 
-class _Neurons:
+class _Blocks:
+    """A compiled law of one text; ``step`` instances of a block, so far from one slot to the next."""
+
+    step: int
+
+    def __init__(self, graphs: Mapping[str, Node], names: Sequence[str], store: Store, dtype: str, room: int) -> None:
+        size = self.step + room
+        text, slots = law_text(graphs, names[1:], shared=True, slot_size=size, whole=not room)
+        self.slots = slots * size
+        numbers = (np.concatenate(store.parts).tobytes(),) if store.parts else ()
+        self.driver = _blocks(compiled(text, dtype, numbers), self.step, size)
+
+    def run(self, given: tuple[Array, ...], found: tuple[Array, ...], work: Array, first: int, last: int) -> None:
+        """As `Kernel.run`."""
+        self.driver(given, found, work, first, last)
+
+
+class _Maps(_Blocks):
+    """Compiled learned laws of a circuit's map; raises `EmitError` for one of a kind that has no text."""
+
+    step = MANY
+
+    def __init__(self, kernel: LawKernel, law: Law | Laws) -> None:
+        store, names = Store(), ["w0", *(f"q{k}" for k in range(len(kernel.fields) - 1))]
+        given = dict(zip(kernel.fields, _named(*names), strict=True))
+        found: dict[str, Any] = {}
+        for part in law.parts if isinstance(law, Laws) else (law,):
+            found |= traced_targets(part, given, store)
+        graphs = _held(found, given, kernel.bounds)
+        if kernel.reading is not None:
+            read = traced_targets(kernel.reading, {name: graphs[name] for name in kernel.bounds}, store)
+            graphs |= {name: Node.of(node) for name, node in read.items()}
+        super().__init__({name: graphs[name] for name in kernel.targets}, names, store, kernel.dtype, ROOM)
+
+
+class _Neurons(_Blocks):
     """A compiled `NeuronLaw`; raises `EmitError` for one with a law of a kind that has no text."""
 
     step = FEW
@@ -132,32 +179,27 @@ class _Neurons:
         given: list[Any] = [Node("name", name) for name in names]
         with np.errstate(all="ignore"):
             graphs = _held(traced.event(*given), dict(zip(law.fields, given, strict=True)), bounds)
-        text, slots = law_text(graphs, names[1:], shared=True, slot_size=FEW, whole=True)
-        self.slots = slots * FEW
-        self.driver = _neurons(compiled(text, dtype, (np.concatenate(store.parts).tobytes(),)))
-
-    def run(self, given: tuple[Array, ...], found: tuple[Array, ...], work: Array, first: int, last: int) -> None:
-        """As `Kernel.run`."""
-        self.driver(given, found, work, first, last)
+        super().__init__(graphs, names, store, dtype, 0)
 
 
 @lru_cache(maxsize=16)
-def _neurons(law: Any) -> Any:
-    """What takes blocks of neurons through the ``law``."""
+def _blocks(law: Any, step: int, slot: int) -> Any:
+    """What takes blocks of ``step`` instances through the ``law``, in slots of ``slot`` numbers."""
     numba = optional("numba", extra="fast", needed_by=NEEDED)
 
     def run(given: tuple[Array, ...], found: tuple[Array, ...], b: Array, first: int, last: int) -> None:
-        for start in range(first, last, FEW):
-            n = min(FEW, last - start)
+        for start in range(first, last, step):
+            n = min(step, last - start)
+            whole = step if slot == step else (n + ROOM - 1) // ROOM * ROOM
             for k in range(len(given)):
-                column, place = given[k][start:], b[(k + (k > 0)) * FEW :]  # the second slot is not used
+                column, place = given[k][start:], b[(k + (k > 0)) * slot :]  # the second slot is not used
                 for i in range(n):
                     place[i] = column[i]
-                for i in range(n, FEW):
+                for i in range(n, whole):
                     place[i] = column[0]
-            law(b, FEW, 0.0)
+            law(b, whole, 0.0)
             for k in range(len(found)):
-                row, place = found[k][start:], b[(len(given) + 1 + k) * FEW :]
+                row, place = found[k][start:], b[(len(given) + 1 + k) * slot :]
                 for i in range(n):
                     row[i] = place[i]
 
@@ -279,26 +321,48 @@ def _held(found: Mapping[str, Any], before: Mapping[str, Node], bounds: Mapping[
     return after
 
 
+def compilable(law: AnyLaw, reading: Law | None) -> bool:
+    """Whether `LawKernel` takes it: a neuron, a filter, or learned laws that can be traced."""
+    if isinstance(law, NeuronLaw | FilterLaw):
+        return reading is None
+    return law.traceable and (reading is None or reading.traceable)
+
+
 @dataclass(frozen=True)
 class LawKernel:
     """A compiled law of a circuit. Needs numba.
 
     Args:
-        law: the law.
+        law: the law, `compilable`.
         bounds: of its states.
         dtype: of all numbers.
+        reading: what the states after an event give.
     """
 
-    law: NeuronLaw | FilterLaw
+    law: AnyLaw
     bounds: Mapping[str, Range]
     dtype: str
+    reading: Law | None = None
 
     @cached_property
     def made(self) -> Kernel:
         """Compiled; raises `EmitError` for a law with a part that has no text."""
         if isinstance(self.law, FilterLaw):
             return _Filters(self.law, self.bounds, self.dtype)
+        if isinstance(self.law, Law | Laws):
+            return _Maps(self, self.law)
         return _Neurons(self.law, self.bounds, self.dtype)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """States and inputs, in the order in which the text takes them; a learned law may depend on fewer."""
+        own = self.law.fields
+        return own if isinstance(self.law, NeuronLaw | FilterLaw) else tuple(dict.fromkeys((*self.bounds, *own)))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The states after an event, and the outputs."""
+        return (*self.law.targets, *(self.reading.targets if self.reading is not None else ()))
 
     def run(
         self,
@@ -314,10 +378,13 @@ class LawKernel:
         at most. Raises `InputError` for a level that a filter does not have, and `FitError` where it is not solved.
         """
         kernel = self.made
-        given = tuple(constant(np.broadcast_to(values[name], shape).reshape(-1)) for name in self.law.fields)
+        given = tuple(
+            constant((x if x.shape == shape else np.broadcast_to(x, shape)).reshape(-1))
+            for x in (values[name] for name in self.fields)
+        )
         if isinstance(self.law, FilterLaw):
-            require_levels(given[self.law.fields.index("level")], self.law.ends.size)
-        found = {n: out[n] if n in out else np.empty(shape, dtype=self.dtype) for n in self.law.targets}
+            require_levels(given[self.fields.index("level")], self.law.ends.size)
+        found = {n: out[n] if n in out else np.empty(shape, dtype=self.dtype) for n in self.targets}
         flat = tuple(array.reshape(-1) for array in found.values())
         count = flat[0].size
 

@@ -51,12 +51,10 @@ from cosim.surrogate.conformal import USUAL, width_after
 from cosim.surrogate.correction import Correction
 from cosim.surrogate.density import near_enough
 from cosim.surrogate.files import array_digest
-from cosim.surrogate.filter import FilterLaw
-from cosim.surrogate.law_kernel import LawKernel
+from cosim.surrogate.law_kernel import LawKernel, compilable
 from cosim.surrogate.laws import AnyLaw
 from cosim.surrogate.learned import Law, Laws, learned_range
 from cosim.surrogate.named import require_plain
-from cosim.surrogate.neuron import NeuronLaw
 from cosim.surrogate.pulse_kernel import PulseKernel
 from cosim.surrogate.several import followed, rested
 from cosim.surrogate.subjects import Subject, subject_of
@@ -91,8 +89,9 @@ class Surrogate:
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
         dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
             error of the state.
-        compiled: closed pulses and event neurons as vector instructions, by numba: the same answers to rounding,
-            several times as fast on large arrays, after some seconds of compiling.
+        compiled: closed pulses, event neurons, filters and maps of circuits whose laws are polynomials or splines as
+            vector instructions, by numba: the same answers to rounding, several times as fast on large arrays, after
+            some seconds of compiling.
         map: the map itself.
         values: the parameters in use: floats, and arrays of instances.
 
@@ -190,9 +189,11 @@ class Surrogate:
     def law_kernel(self) -> LawKernel | None:
         """What evaluates the compiled law of a circuit; None: the map itself does."""
         law = self.learned
-        if not (self.compiled and isinstance(law, NeuronLaw | FilterLaw)) or self.reading is not None:
+        ready = self.compiled and law is not None and self.subject.remainder(self) is None  # no map of a device
+        if law is None or not ready or not compilable(law, self.reading):
             return None
-        return LawKernel(law, {name: self.map.bounds(name) for name in self.map.states}, np.dtype(self.dtype).name)
+        bounds = {name: self.map.bounds(name) for name in self.map.states}
+        return LawKernel(law, bounds, np.dtype(self.dtype).name, self.reading)
 
     @cached_property
     def rest_map(self) -> EventMap | None:

@@ -176,7 +176,7 @@ class PulseKernel:
     ) -> tuple[dict[str, Operand], list[Lookup], list[str]]:
         """What is added to the state and the energy; what is looked up for it, and the names of the sums that it finds.
 
-        A spline of two fields is looked up, two targets at once; ``tables`` grows by those of others.
+        A spline of two fields is looked up before the law; ``tables`` grows by those of others.
         """
         if self.remainder is None:
             return {}, [], []
@@ -194,19 +194,16 @@ class PulseKernel:
         slots, made = iter(range(2 + len(own), 2 + len(own) + len(names))), []
         for law, columns in spread:
             assert isinstance(law.model, Spline)
-            first, (rows, across) = law.model.located([Node.of(x) for x in law.scaled_traced(fields)])
-            graphs = {"first": first * 2.0}  # the coefficients of both sums stand side by side
-            graphs |= {f"{way}{k}": x for way, part in (("a", rows), ("b", across)) for k, x in enumerate(part)}
+            first, (row, across) = law.model.located([Node.of(x) for x in law.scaled_traced(fields)])
+            graphs = {"first": first, "row": row, "across": across}
             text, used = law_text(graphs, [*own, *names], shared=shared)
-            both = np.zeros((law.model.coefficients.shape[0], 2))
-            both[:, : len(columns)] = law.model.coefficients[:, columns]
             places = []
             for k in columns:
                 slot = next(slots)
                 rest[law.targets[k]] = Node("name", f"s{slot - 2 - len(own)}")
                 places.append((slot, float(law.offset[k]), float(law.scale[k])))
-            stride, work = 2 * (law.model.cells + 3), 2 + len(own) + len(names)
-            made.append(Lookup(text, used, work, stride, tuple(places), both.tobytes()))
+            table = law.model.coefficients[:, columns].T.tobytes()  # one target after the other
+            made.append(Lookup(text, used, 2 + len(own) + len(names), law.model.cells + 3, tuple(places), table))
         return rest, made, names
 
     def _sorted(self, v: Array, *, rest: bool) -> Iterator[tuple[tuple[int, bool], NDArray[np.intp]]]:

@@ -7,7 +7,7 @@ waiting for one. A block is one array that nothing else points to, without branc
 nothing is in a vectorising compiler's way. Cells with a voltage of their own are sorted by polarity, block by block.
 
 A learned spline of two fields is looked up before the law, in two loops: where each cell is in the table, and its sums
-of coefficients, a register at a time (`spline_sum`). The law then reads them as it reads a parameter.
+of coefficients, a register at a time (`tensor_sum`). The law then reads them as it reads a parameter.
 
 The answer is the law's to rounding, not bit by bit that of numpy; the number of threads does not change it.
 """
@@ -27,7 +27,7 @@ from cosim.devices.base import Array
 from cosim.emit.expr import Node, children, merged, postorder
 from cosim.errors import EmitError
 from cosim.packages import optional
-from cosim.surrogate.vector_math import FLAGS, functions, spline_sum, tensor_sum
+from cosim.surrogate.vector_math import FLAGS, functions, tensor_sum
 
 SLOT = 256  # cells of a block: what is live of it stays within a first-level cache
 REGISTER = 16  # numbers of single precision that the widest register holds
@@ -35,11 +35,6 @@ REGISTER = 16  # numbers of single precision that the widest register holds
 STRIDE = SLOT + REGISTER
 SORTED = 8 * SLOT  # cells that are sorted by polarity at a time, so that most blocks of one are full
 LEAST_COLUMNS = 48  # of a row whose cells share a voltage; fewer are cheaper one by one
-
-
-def _listed(first: int, end: int) -> str:
-    """So many operands of a template."""
-    return ", ".join(f"{{{k}}}" for k in range(first, end))
 
 
 _HEAVY: Mapping[str, str] = MappingProxyType(
@@ -58,9 +53,9 @@ _TEXT: Mapping[str, str] = MappingProxyType(
         "min": "pick({0} < {1}, {0}, {1})", "square": "{0} * {0}", "where": "pick({0}, {1}, {2})",
         "floor": "floor({0})", "pace": "pace({0})", "at": "{0}[whole({1})]",
         "look": "{0}[whole({1}) + whole({2})]",
-        # sums over 4 x 4 and 4 x 4 x 4 numbers: where the first is, the weights along each side, and three offsets
-        "patch": f"patch({{0}}, whole({{1}}) + whole({{10}}), whole({{11}}), {_listed(2, 10)})",
-        "cube": f"cube({{0}}, whole({{1}}) + whole({{14}}), whole({{15}}), whole({{16}}), {_listed(2, 14)})",
+        # sums over 4 x 4 and 4 x 4 x 4 coefficients: where the first is, the places in its cell, and three offsets
+        "patch": "patch({0}, whole({1}) + whole({4}), whole({5}), {2}, {3})",
+        "cube": "cube({0}, whole({1}) + whole({5}), whole({6}), whole({7}), {2}, {3}, {4})",
         **_HEAVY,
     }
 )  # fmt: skip
@@ -158,12 +153,12 @@ class Lookup:
     """A spline of two fields: where a cell is in its table, and the sums that are taken there.
 
     Args:
-        text, slots: as `law_text` gives them: ten results, the index of the first coefficient and the weights of both
-            fields, from the slot ``work`` on.
+        text, slots: as `law_text` gives them: three results, the index of the first coefficient and the place of both
+            fields in its cell, from the slot ``work`` on.
         work: the first of these slots.
         stride: from one row of coefficients to the next.
-        results: the slot of each sum, and its offset and scale; one or two.
-        table: the coefficients of both sums side by side, of float64.
+        results: the slot of each sum, and its offset and scale.
+        table: the coefficients of each sum, one after the other, of float64; as many of each.
     """
 
     text: str
@@ -175,15 +170,12 @@ class Lookup:
 
     def sums(self) -> str:
         """The second loop, as a function of a block and of the table."""
-        weights = ", ".join(f"b[{(self.work + 1 + k) * STRIDE} + i]" for k in range(8))
+        first, row, across = (f"b[{(self.work + k) * STRIDE} + i]" for k in range(3))
         lines = ["def kernel(b, n, table):", "    for i in range(n):"]
-        lines.append(
-            f"        both = spline_sum(table, whole(b[{self.work * STRIDE} + i]), whole({self.stride}), {weights})"
-        )
-        lines += [
-            f"        b[{slot * STRIDE} + i] = T({offset!r}) + T({scale!r}) * both[{k}]"
-            for k, (slot, offset, scale) in enumerate(self.results)
-        ]
+        size = len(self.table) // (8 * len(self.results))
+        for k, (slot, offset, scale) in enumerate(self.results):
+            found = f"patch(table, whole({first}) + whole({k * size}), whole({self.stride}), {row}, {across})"
+            lines.append(f"        b[{slot * STRIDE} + i] = T({offset!r}) + T({scale!r}) * {found}")
         return "\n".join([*lines, ""])
 
 
@@ -210,7 +202,7 @@ def compiled(text: str, dtype: str, tables: tuple[bytes, ...]) -> Any:
     space |= {"floor": np.floor, "whole": np.uintp}
     space |= {f"table{k}": np.frombuffer(table).astype(kind) for k, table in enumerate(tables)}
     space |= {"zero": kind(0.0), "one": kind(1.0), **functions(dtype)}
-    space |= {"spline_sum": spline_sum(dtype), "patch": tensor_sum(dtype, 2), "cube": tensor_sum(dtype, 3)}
+    space |= {"patch": tensor_sum(dtype, 2), "cube": tensor_sum(dtype, 3)}
     # The text holds operations of _TEXT, numbers and names that cosim wrote, and nothing else.
     exec(compile(text, "<pulse>", "exec"), space)  # noqa: S102
     return numba.njit(space["kernel"], fastmath=set(FLAGS), error_model="numpy", nogil=True)

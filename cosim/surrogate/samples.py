@@ -20,7 +20,7 @@ SCALED_BY_LOGARITHM = 4.0  # a positive range whose ends differ by more is scale
 LEAST_SAMPLES = 24
 # Our choices of what is tried.
 DEGREES = (1, 2, 3, 4, 5, 6, 8, 10)
-CELLS = (3, 6, 12, 24)
+CELLS = (3, 6, 12, 24, 48, 96)
 HINGED = (1, 2, 3, 4)
 WIDTHS = (1e-6, 1e-4, 1e-3, 1e-2)  # of the scale, up to which a stretched law is linear
 RIDGE_CELLS, RIDGE_DEGREES = (12, 24, 48, 96), (1, 2, 3)

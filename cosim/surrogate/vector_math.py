@@ -119,63 +119,62 @@ def _horner(coefficients: tuple[float, ...], x: str) -> str:
     return text
 
 
-@cache
-def spline_sum(dtype: str) -> Any:
-    """Two sums over 4 x 4 coefficients, for compiled code: (table, first, stride, a0..a3, b0..b3) -> a pair of numbers.
+# Cubic B-splines that are not zero in a cell, as polynomials of the place in it: of each power, what the four take.
+_CUBIC = ((1.0, 4.0, 1.0, 0.0), (-3.0, 0.0, 3.0, 0.0), (3.0, -6.0, 3.0, 0.0), (-1.0, 3.0, -3.0, 1.0))
+_SUMMED = ("contract", "reassoc", "nsz")
 
-    The coefficients of both sums stand side by side, those of four neighbours one after the other: a row of them is one
-    register, of which four are added up with the weights a. A compiler makes 32 separate loads of it.
-    """
-    ir = optional("llvmlite.ir", extra="fast", needed_by="a compiled pulse")
-    from numba import types
-    from numba.extending import intrinsic
 
-    number = getattr(types, dtype)
+def _picked(builder: Any, vector: Any, *mask: int) -> Any:
+    """The elements of an LLVM ``vector`` that the mask says."""
+    ir = optional("llvmlite.ir", extra="fast", needed_by="a compiled law")
+    chosen = ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask)
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), chosen)
 
-    # numba does not take *weights here
-    def typed(
-        context: Any, table: Any, first: Any, stride: Any,
-        a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any, b2: Any, b3: Any,
-    ) -> Any:  # fmt: skip
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            element, flags = context.get_value_type(number), ("contract", "reassoc", "nsz")
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
 
-            def picked(vector: Any, *mask: int) -> Any:
-                chosen = ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask)
-                return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), chosen)
+def _weights(builder: Any, place: Any) -> Any:
+    """The weights of four neighbours at a place in a cell, as one register."""
+    ir = optional("llvmlite.ir", extra="fast", needed_by="a compiled law")
+    four = ir.VectorType(place.type, 4)
+    spread = _picked(
+        builder, builder.insert_element(ir.Constant(four, ir.Undefined), place, ir.IntType(32)(0)), 0, 0, 0, 0
+    )
+    rows = [ir.Constant(four, [x / 6.0 for x in row]) for row in _CUBIC]
+    found = rows.pop()
+    for row in reversed(rows):
+        found = builder.fadd(builder.fmul(found, spread, flags=_SUMMED), row, flags=_SUMMED)
+    return found
 
-            def gathered(*values: Any) -> Any:
-                vector = ir.Constant(ir.VectorType(element, 4), ir.Undefined)
-                for k, value in enumerate(values):
-                    vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), k))
-                return vector
 
-            total, at = None, args[1]
-            for k in range(4):
-                place = builder.bitcast(builder.gep(data, [at]), ir.VectorType(element, 8).as_pointer())
-                row = builder.load(place, align=np.dtype(dtype).itemsize)
-                term = builder.fmul(row, picked(gathered(args[3 + k]), *[0] * 8), flags=flags)
-                total = term if total is None else builder.fadd(total, term, flags=flags)
-                at = builder.add(at, args[2])
-            total = builder.fmul(total, picked(gathered(*args[7:11]), 0, 0, 1, 1, 2, 2, 3, 3), flags=flags)
-            half = builder.fadd(picked(total, 0, 1, 2, 3), picked(total, 4, 5, 6, 7), flags=flags)
-            pair = builder.fadd(picked(half, 0, 1), picked(half, 2, 3), flags=flags)
-            found = [builder.extract_element(pair, ir.Constant(ir.IntType(32), k)) for k in range(2)]
-            return context.make_tuple(builder, signature.return_type, found)
+def _summed(builder: Any, data: Any, at: Any, strides: Any, weights: Any) -> Any:
+    """The sum along all sides that have a stride, of four neighbours along the last one."""
+    ir = optional("llvmlite.ir", extra="fast", needed_by="a compiled law")
+    if not strides:
+        element = data.type.pointee
+        place = builder.bitcast(builder.gep(data, [at]), ir.VectorType(element, 4).as_pointer())
+        return builder.load(place, align=8 if isinstance(element, ir.DoubleType) else 4)
+    total = None
+    for k in range(4):
+        row = _summed(builder, data, at, strides[1:], weights[1:])
+        term = builder.fmul(row, _picked(builder, weights[0], *[k] * 4), flags=_SUMMED)
+        total = term if total is None else builder.fadd(total, term, flags=_SUMMED)
+        at = builder.add(at, strides[0])
+    return total
 
-        pair_of: Any = types.UniTuple
-        return pair_of(number, 2)(table, types.uintp, types.uintp, *[number] * 8), build
 
-    return intrinsic(typed)
+def _halved(builder: Any, vector: Any) -> Any:
+    """The sum of both halves of a vector."""
+    half = vector.type.count // 2
+    first, second = (_picked(builder, vector, *range(k, k + half)) for k in (0, half))
+    return builder.fadd(first, second, flags=_SUMMED)
 
 
 @cache
 def tensor_sum(dtype: str, sides: int) -> Any:
-    """The sum over 4 x 4 coefficients, or 4 x 4 x 4, for compiled code: (table, first, strides, weights) -> a number.
+    """The sum over 4 x 4 coefficients of cubic B-splines, or 4 x 4 x 4, for compiled code: (table, first, strides,
+    places) -> a number.
 
-    ``sides`` is 2 or 3; a stride for each side but the last, along which four coefficients are one register, and four
-    weights for each side.
+    ``sides`` is 2 or 3; a stride for each side but the last, along which four coefficients are one register, and the
+    place in the cell, 0..1, of each side.
     """
     ir = optional("llvmlite.ir", extra="fast", needed_by="a compiled law")
     from numba import types
@@ -184,49 +183,19 @@ def tensor_sum(dtype: str, sides: int) -> Any:
     number = getattr(types, dtype)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        element, flags = context.get_value_type(number), ("contract", "reassoc", "nsz")
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        four, whole = ir.VectorType(element, 4), ir.IntType(32)
-        strides, weights = args[2 : 1 + sides], args[1 + sides :]
+        weights = [_weights(builder, place) for place in args[1 + sides :]]
+        total = _summed(builder, data, args[1], args[2 : 1 + sides], weights)
+        both = _halved(builder, builder.fmul(total, weights[-1], flags=_SUMMED))
+        first, second = (builder.extract_element(both, ir.IntType(32)(k)) for k in range(2))
+        return builder.fadd(first, second, flags=_SUMMED)
 
-        def spread(value: Any) -> Any:
-            one = builder.insert_element(ir.Constant(four, ir.Undefined), value, ir.Constant(whole, 0))
-            return builder.shuffle_vector(
-                one, ir.Constant(four, ir.Undefined), ir.Constant(ir.VectorType(whole, 4), [0] * 4)
-            )
+    # numba does not take *places here
+    def patch(context: Any, table: Any, first: Any, stride: Any, row: Any, across: Any) -> Any:
+        return number(table, types.uintp, types.uintp, number, number), build
 
-        every = [spread(value) for value in weights[: 4 * (sides - 1)]]
-
-        def rows(at: Any, side: int) -> Any:
-            """The sum along all sides from ``side`` on but the last, four numbers."""
-            if side == sides - 1:
-                place = builder.bitcast(builder.gep(data, [at]), four.as_pointer())
-                return builder.load(place, align=np.dtype(dtype).itemsize)
-            total = None
-            for k in range(4):
-                term = builder.fmul(rows(at, side + 1), every[4 * side + k], flags=flags)
-                total = term if total is None else builder.fadd(total, term, flags=flags)
-                at = builder.add(at, strides[side])
-            return total
-
-        total, found = rows(args[1], 0), None
-        for k, weight in enumerate(weights[-4:]):
-            term = builder.fmul(builder.extract_element(total, ir.Constant(whole, k)), weight, flags=flags)
-            found = term if found is None else builder.fadd(found, term, flags=flags)
-        return found
-
-    # numba does not take *weights here
-    def patch(
-        context: Any, table: Any, first: Any, stride: Any,
-        a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any, b2: Any, b3: Any,
-    ) -> Any:  # fmt: skip
-        return number(table, types.uintp, types.uintp, *[number] * 8), build
-
-    def cube(
-        context: Any, table: Any, first: Any, stride: Any, side: Any,
-        a0: Any, a1: Any, a2: Any, a3: Any, b0: Any, b1: Any, b2: Any, b3: Any, c0: Any, c1: Any, c2: Any, c3: Any,
-    ) -> Any:  # fmt: skip
-        return number(table, types.uintp, types.uintp, types.uintp, *[number] * 12), build
+    def cube(context: Any, table: Any, first: Any, stride: Any, side: Any, outer: Any, row: Any, across: Any) -> Any:
+        return number(table, types.uintp, types.uintp, types.uintp, number, number, number), build
 
     return intrinsic({2: patch, 3: cube}[sides])
 

@@ -2,13 +2,13 @@
 
 import json
 import math
-from dataclasses import replace
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cosim.bench.stimulus_kinds import Spikes
 from cosim.bench.testbench import Testbench
 from cosim.cli.app import main
 from cosim.devices.base import Values
@@ -17,7 +17,19 @@ from cosim.network import Current, Graph, Leaky, Population, Projection, Simulat
 from cosim.network.facilitation import Facilitating
 from cosim.network.run import SeedResult, Streams, run_network
 from cosim.network.systems.filters import LAYERS, WITH, WITHOUT, FilterLayers, FiltersSystem, rectified, windows
-from cosim.network.systems.filters_energy import BENCH, NeuronEnergy, fitted
+from cosim.network.systems.filters_energy import (
+    AT_REST,
+    BENCH,
+    LEAK,
+    Drawn,
+    EnergyCertificate,
+    NeuronEnergy,
+    certified,
+    circuit_of,
+    conductances,
+    events,
+    measured_energy,
+)
 from cosim.network.systems.filters_settings import FilterSettings, corner, response
 from cosim.network.systems.filters_trains import SHAPES, Trains
 from cosim.parameters import ParameterSet
@@ -101,7 +113,12 @@ def test_shapes_are_what_their_names_say() -> None:
     assert found == pytest.approx(Trains("rates").rates, rel=0.2)  # 40 trains of 10 spikes and more
 
 
-ENERGY = NeuronEnergy(1e-7, 3e-13, 2e-13, 0.05, (1e-12, 2e-12), (1e-7, 1.4e-6))
+CERTIFICATE = EnergyCertificate(
+    "ngspice-0", "", "", 12, 12, 0.01, 0.02, 0.05, 0.0, 0.002, 1.0,
+    {"threshold": (1.2, 25.0), "relaxation (s)": (1e-6, 1e-4), "inputs per us": (0.1, 5.0),
+     "shortest interval (s)": (40e-9, 40e-6)},
+)  # fmt: skip
+ENERGY = NeuronEnergy(1e-7, 1e-8, 3e-13, 1e-13, -5e-14, 2e-13, 1e-7, 4.0, CERTIFICATE)
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +147,13 @@ def test_facilitation_tells_patterns_that_counts_do_not(layers: FilterLayers) ->
     assert found[WITH] > found["raw counts"] + 0.2
     assert found[WITH] > found[WITHOUT]
     assert found["raw counts"] < 0.35  # a sixth, but for 72 trains
-    inputs = layers._sets(PATTERNS)["test"][0].sum(axis=1).mean()
-    expected = 4 * (1e-7 * 40e-6 + 3e-13 * inputs) + 2e-13 * values["spikes"]["patterns"][WITH]
-    assert values["energy"]["patterns"][WITH] == pytest.approx(expected)
+    tested, thresholds = layers._sets(PATTERNS)["test"][0], layers.found[f"patterns/{WITH}/thresholds"]
+    each = [
+        ENERGY.of(conductances(SMALL, tested, 20e-9, np.array([scale])), thresholds[k : k + 1], 20e-9)[0]
+        for k, scale in enumerate(SMALL.scale_of)
+    ]
+    assert values["energy"]["patterns"] == pytest.approx(np.mean(np.sum(each, axis=0)))
+    assert layers.system.thresholds(0)["patterns"] == pytest.approx(thresholds)
     assert arrays["patterns_confusion"].sum() == 72
     again = FilterLayers(layers.system, Streams(0))
     again.restore(layers.state())
@@ -166,18 +187,67 @@ def test_features_of_the_baselines() -> None:
     assert (windows(x, 2) ** 2).round(9).tolist() == [[3.0, 1.0], [0.0, 0.0]]
 
 
-def test_energies_are_told_apart_by_least_squares() -> None:
-    """From runs that were made of known parts."""
-    spikes = np.array([9.0, 12.0, 7.0])
-    core = (30 * 0.25e-12 + spikes * 0.2e-12) / spikes
-    found = fitted(
-        30, (1e-7, 1.4e-6), spikes, core, np.full(3, 1e-13), np.full(3, 5e-14), np.full(3, 7e-8), np.full(3, 1.5e-14)
-    )
-    assert found.per_spike == pytest.approx(0.2e-12)
-    assert found.per_input == pytest.approx(0.265e-12)
-    assert found.off < 1e-9
-    assert found.quoted == pytest.approx((core.min() + 1.5e-13, core.max() + 1.5e-13))
-    assert float(found.of(1e-6, 10, 3)) == pytest.approx(7e-14 + 2.65e-12 + 0.6e-12)
+def drawn(rng: np.random.Generator, energy: NeuronEnergy, size: int = 40) -> Drawn:
+    """Random trains, and the joules that a law gives them."""
+    x = rng.random((size, 300)) < rng.uniform(0.02, 0.3, (size, 1))
+    x[:, 0] = True
+    found = conductances(FilterSettings(), x, 20e-9, np.array([0.3]))
+    thresholds = rng.uniform(1.5, 12.0, size)
+    joules, fired = (part[:, 0] for part in energy.of(found, thresholds[:, None], 20e-9))
+    return Drawn(x, found, thresholds, np.full(size, 6e-6), joules, fired, 20e-9)
+
+
+def test_a_law_is_certified_on_other_trains_than_it_is_fitted_to() -> None:
+    rng = np.random.default_rng(0)
+    first, other = drawn(rng, ENERGY), drawn(rng, ENERGY)
+    found = certified(first, other, against="x", netlist="", simulator=0.0)
+    parts = replace(found, certificate=CERTIFICATE)
+    assert list(asdict(parts).values())[:8] == pytest.approx(list(asdict(ENERGY).values())[:8], rel=0.02)
+    assert found.certificate.worst < 1e-3
+    assert found.certificate.spikes == 1.0
+    assert found.certificate.line().startswith("certified against x on 40 held-out trains")
+    # errors of opposite sign do not cancel
+    signs = np.where(np.arange(40) % 2, 1.1, 0.9)
+    wrong = certified(first, replace(other, energy=other.energy * signs), against="x", netlist="", simulator=0.0)
+    assert wrong.certificate.median == pytest.approx(0.1, rel=0.2)
+    assert abs(wrong.certificate.together) < 0.05
+    assert wrong.certificate.line().startswith("misses its limit against x")
+
+
+def test_a_neuron_of_the_law_is_followed_event_by_event() -> None:
+    """One neuron, written out."""
+    x = np.zeros((1, 200), dtype=bool)
+    x[0, [3, 4, 9, 11, 12, 60, 61, 62, 63]] = True
+    found = conductances(FilterSettings(), x, 20e-9, np.array([1.0]))
+    columns, spikes = events(found, np.array([2.2]), 20e-9, 4.0)
+    v = near = kicks = lost = 0.0
+    fired, free = list[int](), 0
+    for k in range(200):
+        v = max(v - 0.25e6 * 20e-9, 0.0) if k >= free else 0.0
+        if x[0, k]:
+            kick = 1.25 * found[0, k, 0] / (1.0 + found[0, k, 0] / 4.0)
+            kicks += kick
+            v += kick / 2.2 if k >= free else 0.0
+            lost += kick if k < free else 0.0
+        near += min(v, 1.0) ** 2 * 20e-9
+        if v >= 1.0:
+            v, free = 0.0, k + 11
+            fired.append(k)
+    assert len(fired) >= 2
+    assert spikes[0, 0] == len(fired)
+    assert columns[0, 0] == pytest.approx([4e-6, 2.2 * 4e-6, 9.0, kicks, lost, len(fired), near])
+    assert lost > 0.0
+
+
+def test_a_synapse_s_conductance_is_what_its_inputs_find() -> None:
+    """The first at rest, those far apart at rest again, and those that follow soon above it: `response` of the map."""
+    x = np.zeros((3, 4000), dtype=bool)
+    x[0, [0, 3999]] = True
+    x[1, ::40] = True
+    found = conductances(FilterSettings(), x, 20e-9, np.array([0.1]))[:, :, 0]
+    assert np.array_equal(found > 0.0, x)
+    assert found[0, [0, 3999]] == pytest.approx([1.0, 1.0], abs=1e-4)
+    assert found[1, 3960] == pytest.approx(response(FilterSettings(scales=(0.1,)), np.array([1.25e6]))[0, 0], rel=1e-6)
 
 
 RUN = ["network", "run", "filters", "--no-figures", "--no-energy", "--seeds", "0", "--backend", "numpy"]
@@ -211,22 +281,27 @@ def test_tasks_differ() -> None:
         FiltersSystem(SMALL, (PATTERNS, PATTERNS))
 
 
-def test_energy_outside_the_bench_is_told(layers: FilterLayers) -> None:
-    x = np.zeros((2, 120), dtype=bool)
-    x[0, [0, 4, 24, 104]] = True  # 0.08, 0.4 and 1.6 us
-    x[1, [7, 12, 22]] = True  # 0.1 us, which is the band's end, and 0.2 us
-    assert ENERGY.beyond(x, 20e-9) == pytest.approx((0.08 + 1.6) / (0.08 + 0.4 + 1.6 + 0.1 + 0.2))
+def test_energy_outside_the_certificate_is_told(layers: FilterLayers) -> None:
+    x = np.zeros((2, 2000), dtype=bool)
+    x[:, :1600:40] = True  # 40 in 40 us, every 0.8 us
+    x[1, 1] = True  # 20 ns apart
+    outside = ENERGY.beyond(x, np.array([2.0, 2.0, 40.0, 2.0]), np.array([6e-6, 6e-6, 6e-6, 1e-3]), 20e-9)
+    assert outside == (2 + 4) / 8
     values, arrays = layers.evaluate()
-    assert 0.0 < values["energy_beyond"]["patterns"] < 1.0
     told = layers.system.lines([SeedResult(0, Values(values), Values(arrays), 1.0)])
-    assert any("in intervals outside its 0.1 to 1.4 us: extrapolated" in line for line in told)
+    assert any("of the neurons and trains are outside of what the certificate covers" in line for line in told)
+    assert any("certified against ngspice-0 on 12 held-out trains" in line for line in told)
 
 
-def test_the_bench_of_the_energy_has_what_is_asked_of_it() -> None:
+def test_a_threshold_is_the_circuit_s_membrane() -> None:
     bench = Testbench.load(BENCH)
-    assert {"spikes", "energy_core", "energy_bias", "energy_gates", "bias_power", "drive_per_input"} <= {
-        *bench.file.measures
-    }
-    stimulus = bench.file.stimuli["input"]
-    assert isinstance(stimulus, Spikes)
-    assert stimulus.count == 30
+    assert bench.file.parameters["i_leak"].value == LEAK
+    text = circuit_of(bench, 2.0 * AT_REST, 0.3).deck().text
+    assert re.search(r"^XN .* delay_lif c_m=\{c_m\} i_leak=\{i_leak\} ", text, re.MULTILINE)
+    given = [re.search(rf"^\.param\b.*\b{name}=(\S+)", text, re.MULTILINE) for name in ("c_m", "i_leak")]
+    assert [float(one.group(1)) for one in given if one] == pytest.approx([1e-12, 1.5e-7])
+    with pytest.raises(InputError, match="whose synapses are ecram:fast, not ecram:slow"):
+        measured_energy(None, FilterSettings("ecram:slow"), (PATTERNS,), {})  # type: ignore[arg-type]
+    tasks = (PATTERNS, Trains("rates", duration=20e-6))
+    with pytest.raises(InputError, match="one time step and one duration"):
+        measured_energy(None, FilterSettings(), tasks, {})  # type: ignore[arg-type]

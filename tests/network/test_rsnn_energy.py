@@ -29,6 +29,7 @@ def test_the_heat_is_that_of_all_steps_and_nothing_is_learned() -> None:
         steps += len(one.phones) * run.system.settings.steps
     assert found.steps == steps / 2.0
     assert found.pairs == 12 * 20 + 20 * 20
+    assert np.mean([(found.span[0] <= x) & (x <= found.span[1]) for x in before[:2]]) > 0.95
     among = found.heat * steps * found.pairs - into
     assert 0.0 < among < found.heat * steps * found.pairs
     assert 12 * 20 / found.pairs < found.spikes < 1.0  # the inputs are there in each step, neurons spike now and then
@@ -42,5 +43,9 @@ def test_a_step_is_the_sum_of_its_parts() -> None:
         w, read=np.array([0.0, 2.0]), gate=np.array([3.0, 3.0]), write=np.array([10.0, 30.0]), worst=0.0,
         worst_pair=0.0, per_kelvin=5.0, line=1.2, off=0.0, period=1.0, certificate=none,
     )  # fmt: skip
-    found = cell.of_step(Use(spikes=0.5, heat=0.1, w=0.5, steps=100.0, pairs=1))
+    used = Use(spikes=0.5, heat=0.1, w=0.5, steps=100.0, pairs=1, span=(0.2, 0.9))
+    found = cell.of_step(used)
     assert found == pytest.approx({"reads": 1.0, "gates": 6.0, "heaters": 0.6, "writes": 0.4, "all": 8.0})
+    assert used.beyond((0.1, 1.0)) == 0.0
+    assert used.beyond((0.3, 0.7)) == pytest.approx(0.2)
+    assert used.beyond((0.25, 1.0)) == pytest.approx(0.05)

@@ -13,6 +13,7 @@ import pytest
 
 from cosim.cli.app import main
 from cosim.devices.base import Array
+from cosim.language.expressions import Unreadable
 from cosim.lint import va_behavioural, va_fix, va_rules
 from cosim.lint.va_reading import ModuleReading
 
@@ -347,3 +348,17 @@ def test_a_bound_that_is_not_finite_ends_in_a_sentence(tmp_path: Path, capsys: p
     file.write_text(model("real x, h, told;", STEPPED.format(f"x = min(x + V(p, n)*h, pow(10, 400));\n{OUT}")))
     assert main(["lint", str(file), "--fix", str(tmp_path / "out.va")]) == 1  # not 70, which is a bug
     assert "does not run in ngspice" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("branch", "sign"), [("w, gnd", ""), ("gnd, w", "-"), ("w", "")])
+def test_a_state_against_a_ground_of_the_module_is_read(branch: str, sign: str) -> None:
+    body = f"V({branch}) <+ {sign}(0.3 + idt(1e6*V(p, n), 0));\nI(p, n) <+ 1e-3*V(w, gnd)*V(p, n);"
+    read = current(model("electrical w, gnd; ground gnd;", body))
+    flux = (1.0 - np.cos(2.0 * np.pi * TIMES / 2e-6)) * 2e-6 / (2.0 * np.pi)
+    right = 1e-3 * (0.3 + 1e6 * flux) * VOLTS
+    assert np.abs(read - right).max() < NEAR * np.abs(right).max()
+
+
+def test_a_port_that_is_driven_against_a_ground_is_not_read() -> None:
+    with pytest.raises(Unreadable, match="between inner nodes"):
+        current(model("electrical gnd; ground gnd;", "V(n, gnd) <+ V(p);"))

@@ -33,7 +33,7 @@ from cosim.errors import InputError
 from cosim.network.readout import Ridge, confusion
 from cosim.network.run import Purpose, RunResult, SeedResult, Streams, System
 from cosim.network.simulation import Simulation
-from cosim.network.systems.filters_energy import NeuronEnergy
+from cosim.network.systems.filters_energy import SEED, NeuronEnergy, conductances, to_dict
 from cosim.network.systems.filters_settings import INPUT, NEURONS, FilterSettings, corner, response
 from cosim.network.systems.filters_trains import Trains
 
@@ -85,7 +85,7 @@ class FiltersSystem(System):
     def fingerprint(self) -> str:
         """SHA-256 of all that the numbers depend on, but for the seed."""
         about = [self.settings.fingerprint(), [asdict(trains) for trains in self.tasks],
-                 None if self.energy is None else asdict(self.energy)]  # fmt: skip
+                 None if self.energy is None else to_dict(self.energy)]  # fmt: skip
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -113,7 +113,7 @@ class FiltersSystem(System):
             "settings": asdict(self.settings),
             "tasks": [asdict(trains) for trains in self.tasks],
             "accuracies": self.table(seeds),
-            "neuron_energy": None if self.energy is None else asdict(self.energy),
+            "neuron_energy": None if self.energy is None else to_dict(self.energy),
             "relaxation_s": self.settings.taus().tolist(),
             "corner_Hz": corner(self.settings, RATES).tolist(),
             "rates_Hz": RATES.tolist(),
@@ -135,21 +135,29 @@ class FiltersSystem(System):
         out += accuracies_said(self.tasks, self.table(seeds))
         if self.energy is not None:
             for trains in self.tasks:
-                spent = np.mean([seed.values["energy"][trains.task][WITH] for seed in seeds])
+                spent = np.mean([seed.values["energy"][trains.task] for seed in seeds])
                 spikes = np.mean([seed.values["spikes"][trains.task][WITH] for seed in seeds])
+                fired = np.mean([seed.values["circuit_spikes"][trains.task] for seed in seeds])
                 out.append(
-                    f"energy      {spent * 1e12:.3g} pJ a decision ({trains.task}): {spikes:.3g} spikes of {s.size} "
-                    f"neurons in {trains.duration * 1e6:g} us, {spent / spikes * 1e12:.2f} pJ per spike"
+                    f"energy      {spent * 1e12:.3g} pJ a decision ({trains.task}) of {s.size} neurons in "
+                    f"{trains.duration * 1e6:g} us; circuits give {fired:.3g} spikes, the layer {spikes:.3g}"
                 )
                 beyond = np.mean([seed.values["energy_beyond"][trains.task] for seed in seeds])
-                low, high = (end * 1e6 for end in self.energy.band)
                 out.append(
-                    f"            fitted to runs of the circuit's bench, not certified; {beyond:.0%} of the time "
-                    f"between inputs is in intervals outside its {low:g} to {high:g} us: extrapolated"
+                    f"            {beyond:.1%} of the neurons and trains are outside of what the certificate covers"
                 )
+            out.append(f"            {self.energy.certificate.line()}")
         else:
             out.append("energy      not measured (--no-energy)")
         return out
+
+    def thresholds(self, seed: int = SEED) -> dict[str, Array]:
+        """(neurons,) by task, as the layer with STP sets them on a seed's training trains."""
+        layers = FilterLayers(self, Streams(seed))
+        return {
+            trains.task: layers._thresholds(trains, layers._sets(trains)["train"][0][:SET_ON], WITH)
+            for trains in self.tasks
+        }
 
     def figures(self, result: RunResult) -> dict[str, Figure]:
         """Responses of synapses and neurons, accuracies, and the confusion of patterns."""
@@ -221,7 +229,7 @@ class FilterLayers:
         """Fit on training trains, test once; energy of a decision."""
         system = self.system
         accuracies, energy, spikes, arrays = dict[str, Any](), dict[str, Any](), dict[str, Any](), dict[str, Any]()
-        beyond = dict[str, float]()
+        beyond, fired = dict[str, float](), dict[str, float]()
         for trains in system.tasks:
             sets = self._sets(trains)
             (x, y), (tested, truth) = sets["train"], sets["test"]
@@ -237,21 +245,25 @@ class FilterLayers:
             answers = {way: Ridge.fit(a, y, classes=classes)(b).argmax(axis=1) for way, (a, b) in features.items()}
             accuracies[trains.task] = {way: float(np.mean(a == truth)) for way, a in answers.items()}
             arrays[f"{trains.task}_confusion"] = confusion(truth, answers[WITH], classes=classes)
-            if system.energy is not None:
-                beyond[trains.task] = system.energy.beyond(tested, trains.step)
             for way in LAYERS:
                 counts = self.found[f"{trains.task}/{way}/test"]
                 spikes.setdefault(trains.task, {})[way] = float(counts.sum(axis=1).mean())
-                if system.energy is not None:
-                    drawn = system.energy.of(trains.duration, tested.sum(axis=1)[:, None], counts)
-                    energy.setdefault(trains.task, {})[way] = float(drawn.sum(axis=1).mean())
+            if system.energy is not None:
+                s, thresholds = system.settings, self.found[f"{trains.task}/{WITH}/thresholds"]
+                found = conductances(s, tested, trains.step, np.array(s.scales)).repeat(len(s.shares), axis=-1)
+                drawn = system.energy.of(found, thresholds, trains.step)
+                energy[trains.task], fired[trains.task] = (float(x.sum(axis=1).mean()) for x in drawn)
+                taus = s.taus().repeat(len(s.shares))
+                beyond[trains.task] = system.energy.beyond(tested, thresholds, taus, trains.step)
         arrays |= {
             "rates": self.found["response_rates"], "response_with": self.found[f"{WITH}/response"],
             "response_without": self.found[f"{WITHOUT}/response"],
         }  # fmt: skip
         last = system.tasks[-1].task
         values = {"accuracy": accuracies[last][WITH], "accuracies": accuracies, "spikes": spikes}
-        return values | ({"energy": energy, "energy_beyond": beyond} if system.energy is not None else {}), arrays
+        return values | (
+            {"energy": energy, "energy_beyond": beyond, "circuit_spikes": fired} if system.energy is not None else {}
+        ), arrays
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All answers so far, beside an empty one of each that is to come."""
