@@ -394,8 +394,8 @@ def _late(new: ModelRun, stopped: Collection[str]) -> Iterator[str]:
         way = float(np.ptp(new.states[name])) if name in new.states else 0.0
         if new.beyond.get(name, 0.0) > TOLERANCE * way > 0.0:
             yield (
-                f"the node of state {name!r} overshoots a bound by {new.beyond[name] / way:.2%} of the state's way: once"
-                " driven back, it is late by as much, which a drive of one sign does not show"
+                f"the node of state {name!r} overshoots a bound by {new.beyond[name] / way:.2%} of the state's way:"
+                " once driven back, it is late by as much, which a drive of one sign does not show"
             )
 
 

@@ -73,7 +73,7 @@ CASES = {
     "a bound that is reached fast, under the one sign that runs": Case(
         model("real x, last;",
               "@(initial_step) x = 0.2;\n"
-              "x = x + ($abstime - last)*(V(p, n) > 0 ? 1e8*V(p, n) : 1e14*V(p, n)*exp(99*(1 - x)));\n"
+              "x = x + ($abstime - last)*(V(p, n) > 0 ? 1e8*V(p, n) : 1e20*V(p, n)*exp(99*(1 - x)));\n"
               "if (x > 1) x = 1;\nI(p, n) <+ 1e-3*x*V(p, n);\nlast = $abstime;"),
         1e-6, "x is the voltage of an internal node", sign=1, late=True,
     ),
