@@ -102,6 +102,16 @@ def read_plain(path: str | Path, *, limit: int, kind: str) -> bytes:
     return data
 
 
+def refuse_results(data: bytes, *, where: Where) -> None:
+    """Raises `InputError` for a simulator's raw file where a netlist, a bench or a plan is meant."""
+    head = data[:_HEAD].replace(b"\0", b"").lstrip(b"\xff\xfe")
+    if head.startswith(b"Title:") and b"\nNo. Variables:" in head:
+        raise InputError(
+            "a simulator's raw file, which holds results", where=where,
+            remedy="give the circuit here; 'cosim fit' and recipes read raw files",
+        )  # fmt: skip
+
+
 _MARKS = (b"\xff\xfe", b"\xfe\xff")
 _HEAD = 4096  # bytes that an encoding is guessed from
 
@@ -111,6 +121,7 @@ def decoded(data: bytes, *, where: Where, fallback: str = "latin-1") -> str:
 
     The caller checks what the text may contain. Raises `InputError` for a file that begins as UTF-16 and is not.
     """
+    refuse_results(data, where=where)
     head = data[:_HEAD]
     # ASCII in UTF-16 has a null for every second byte; no text has a null character.
     evens, odds = head[::2].count(0), head[1::2].count(0)

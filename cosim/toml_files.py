@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cosim.errors import InputError, Where
-from cosim.files import read_plain
+from cosim.files import read_plain, refuse_results
 
 MAX_TOML = 16 << 20  # bytes
 
@@ -16,6 +16,7 @@ def read_toml(path: str | Path, *, kind: str) -> dict[str, Any]:
     """A TOML file as a dict; raises `MissingFile`, or `InputError` with the line. ``kind`` says what it should be."""
     file = Path(path)
     data = read_plain(file, limit=MAX_TOML, kind=kind)
+    refuse_results(data, where=Where(file))
     try:
         return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError:

@@ -97,7 +97,7 @@ class Testbench:
             told = {"left": tuple(deck.notes), "lines": deck.lines, "measured": MappingProxyType(deck.measured)}
             bench = cls(file, path.resolve().parent, path.name, allowed=folders, **told)  # type: ignore[arg-type]
         else:
-            if path.suffix != ".toml":
+            if path.suffix not in (".toml", ".raw"):  # a raw file is refused as what it is
                 path = resources.find("netlists", f"{reference}.toml")
             file = read(path, schema.BenchFile, kind="bench")
             bench = cls(file, path.resolve().parent, path.stem, allowed=folders)

@@ -150,7 +150,7 @@ def find_benches(places: Sequence[str | Path]) -> list[Path]:
             if not inside:
                 raise InputError(f"{path} does not contain a bench", remedy="a bench is a .toml file")
             found += inside
-        elif path.suffix == ".toml" or path.suffix.lower() in SUFFIXES:
+        elif path.suffix in (".toml", ".raw") or path.suffix.lower() in SUFFIXES:
             if not path.is_file():
                 raise MissingFile(f"cannot read bench {path}: No such file", remedy="check the path")
             found.append(path)

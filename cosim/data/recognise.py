@@ -201,6 +201,17 @@ def _events(sheet: Sheet, columns: dict[str, Column], *, numbered: list[Column],
     )  # fmt: skip
 
 
+def _complex(sheet: Sheet) -> list[Part]:
+    """The vectors of an AC analysis: a real part over another is no curve of a device."""
+    parts = [column.title for column in sheet.columns if column.title.lower().startswith(("re(", "im("))]
+    if not sheet.of("Hz") or not parts:
+        return []
+    return [no(
+        sheet, "frequency response", "no law for complex vectors is known here; write a recipe of kind 'values', with "
+        f"a part such as '{parts[0]}' as the value at {sheet.of('Hz')[0].title}",
+    )]  # fmt: skip
+
+
 def _driven(sheet: Sheet) -> list[Part]:
     """A voltage and a current: sweeps, pulses in time, a retention read at one voltage."""
     volts, amps, times = sheet.of("V"), sheet.of("A"), sheet.of("s")
@@ -395,4 +406,4 @@ def _timed(sheet: Sheet) -> list[Part]:
     ]
 
 
-_ASKED: tuple[Callable[[Sheet], list[Part]], ...] = (_interval, _driven, _pulsed, _counted, _timed)
+_ASKED: tuple[Callable[[Sheet], list[Part]], ...] = (_complex, _interval, _driven, _pulsed, _counted, _timed)

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from cosim.errors import NetlistError
 from cosim.language.expressions import Expr, Unreadable, evaluate
@@ -24,6 +25,7 @@ _FAILED = re.compile(r"\.meas(?:ure)?\s+\S+\s+(\S+).*failed!?$", re.IGNORECASE)
 _ADDRESSED = re.compile(r"^error:\s*(?:measure\s+\S+\s+(?:failed:\s*)?(?:\S+\([^)]*\)\s*:\s*)?)?", re.IGNORECASE)
 _ROW = re.compile(r"new internal line no\. (\d+)", re.IGNORECASE)
 SEVERAL = "give it a deck of its own, or 'cosim new bench --from' the deck, which runs each by itself"
+_SILENT = "ngspice gives neither a value nor a reason"
 _AFTERMATH = "cannot compute substitute"
 
 
@@ -184,16 +186,60 @@ def reasons(netlist: Netlist, rows: Sequence[str], texts: Sequence[str], had: Ma
             words = rows[number - 1].split() if 0 < number <= len(rows) else []
             if len(words) > 2 and words[0].lower() in CARDS and _AFTERMATH not in reason.lower():
                 said.setdefault(words[2].lower(), reason.rstrip("}"))
-    kinds = {analysis.kind for analysis in netlist.analyses()}
+    kinds, parameters = {analysis.kind for analysis in netlist.analyses()}, _parameters(netlist)
     found = {}
     for _, words in _cards(netlist):
         name, kind = words[2].lower(), words[1].lower()
         if name not in had:
-            silent = "ngspice gives neither a value nor a reason"
+            silent = _SILENT
             if len(kinds) > 1 and kind in ("tran", "dc", "ac"):
                 silent = f"ngspice measures one analysis of a deck, not .{kind} here: {SEVERAL}"
             elif kind not in ("tran", "dc", "ac"):
                 silent = "ngspice's .meas is limited to tran, dc, sp, or ac analysis"
             other = f"there is no .{kind} analysis" if kind not in kinds else silent
-            found[name] = said.get(name, other)
+            found[name] = (
+                said.get(name) or (_no_number(words[3:], had, parameters) if other == _SILENT else "") or other
+            )
     return found
+
+
+def _no_number(card: Sequence[str], had: Mapping[str, float], parameters: Mapping[str, str]) -> str:
+    """Which part of a formula is not a number, and of what; empty where all are, or a name is unknown."""
+    word, _, formula = " ".join(card).partition("=")
+    formula = formula.strip(" {}'\"")
+    if word.strip().lower() != "param":
+        return ""
+    taken: dict[str, float] = {}
+
+    def lookup(node: Expr) -> float:
+        key = node.name.lower()
+        value = had[key] if key in had else _number(parameters.get(key, ""), parameters)
+        if value is None:
+            raise Unreadable(f"{node.name!r} has no value", node.start)
+        taken[node.name] = value
+        return value
+
+    language = dialect(caret_is_power=True)
+    language = replace(language, functions={**language.functions, "sqrt": math.sqrt, "pow": math.pow})
+    try:
+        parts = reversed(list(parse_expression(formula, caret_is_power=True).walk()))
+        for part in parts:  # what stands in brackets before what it stands in
+            taken.clear()
+            try:
+                whole = math.isfinite(evaluate(part, lookup, lambda _: None, language))
+            except (ArithmeticError, ValueError):
+                whole = False
+            except Unreadable:
+                if (
+                    part.op != "/"
+                    or taken.keys() < part.names()
+                    or evaluate(part.args[1], lookup, lambda _: None, language)
+                ):
+                    raise
+                whole = False
+            if not whole:
+                of = " and ".join(f"{name} is {value:g}" for name, value in taken.items())
+                return f"{formula[part.start : part.end]!r} is not a finite number{f', as {of}' if of else ''}"
+    except (Unreadable, TypeError):
+        return ""
+    return ""

@@ -12,6 +12,7 @@ and curvature h²/6. All runs of a Jacobian are simulated side by side. Our choi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cosim.bench.analyses import Dc, Tran
+from cosim.bench.analyses import Ac, Dc, Tran
 from cosim.bench.foreign import foreign_parameters
 from cosim.bench.maps import closure
 from cosim.bench.measures.kinds import At
@@ -40,6 +41,7 @@ from cosim.units import dimension, si_unit
 
 # A voltage sweep that the rows do not follow in equal steps has at least so many points.
 SWEPT = 2000
+FINE = 1000  # points of a decade where the rows are on no grid
 EQUAL = 1e-6  # of a step: rows so close to a grid are on it
 # Runs this close together (relative) differ by the jumps of the simulator alone.
 NEAR = 1e-5
@@ -52,6 +54,7 @@ REACH = 1e6
 TOLERANCE = 1e-6
 # A simulation that is repeated at tightened tolerances should not move by more than this part of the residuals.
 MOVES = 0.3
+_BARE = re.compile(r"(?:v|i)(?:db|ph?)\(|(?:ph|rad)\(", re.IGNORECASE)  # decibels and angles
 READ = "fitted"  # the measure that reads a vector at the rows
 
 
@@ -283,7 +286,7 @@ def _reduced(bench: Testbench, spec: CircuitSpec, name: str, curve: Recording) -
             with at("read"):
                 raise UnknownName(f"measure of bench {bench.name}", name, file.measures)
         where, entry = _followed(bench, entry, curve, start)
-        unit = {"v": "V", "i": "A"}.get(name[:1].lower(), "1")
+        unit = "1" if _BARE.match(name) else {"v": "V", "i": "A"}.get(name[:1].lower(), "1")
         measures = {READ: At(kind="at", of=name, at=tuple(where.tolist()), unit=unit)}
     if unit != "1" and dimension(si_unit(unit))[1] != dimension(curve.measured_unit)[1]:
         with at("read"):
@@ -350,7 +353,7 @@ def _driven(bench: Testbench, spec: CircuitSpec, curve: Recording) -> tuple[dict
     return made, float(t[0])
 
 
-def _followed(bench: Testbench, entry: object, curve: Recording, start: float) -> tuple[Array, Tran | Dc]:
+def _followed(bench: Testbench, entry: object, curve: Recording, start: float) -> tuple[Array, Tran | Dc | Ac]:
     """Where the analysis is read, (n,) on its coordinate, and the analysis that covers all of it."""
     if isinstance(entry, Tran):
         if "time" in curve.columns:
@@ -386,6 +389,19 @@ def _followed(bench: Testbench, entry: object, curve: Recording, start: float) -
             count = max(SWEPT, 4 * v.size)
         step = (high - low) / count
         return v, entry.model_copy(update={"start": low, "stop": high + 0.25 * step, "step": step})
+    if isinstance(entry, Ac):
+        if curve.kind != "values" or curve.units["at"] != "Hz":
+            raise InputError(f"a curve of kind {curve.kind!r} has no frequency", remedy="read a curve of kind 'values'")
+        f = curve["at"]
+        if f.min() <= 0.0:
+            raise DataError("a frequency is not above zero", where=curve.where, remedy="leave its row out")
+        decades = np.log10(f / f.min())
+        points = round((np.unique(decades).size - 1) / max(float(decades.max()), EQUAL)) or 1
+        if points > FINE or np.any(np.abs(decades * points - np.round(decades * points)) > EQUAL * f.size):
+            points = FINE
+        # One step more, since a sweep by decades may end short of its stop.
+        span = {"start": float(f.min()), "stop": float(f.max()) * 10.0 ** (1.0 / points)}
+        return f, entry.model_copy(update={**span, "points": points, "spacing": "dec"})
     raise InputError(
         f"the analysis of bench {bench.name} is neither a transient nor a sweep", remedy="read a measure of it"
     )
