@@ -434,3 +434,14 @@ def test_contributions_that_have_no_sum_are_not_read(body: str, why: str) -> Non
     declared = "electrical w, gnd; ground gnd;\nbranch (w) b;\nbranch (p, n) r;\nreal x;"
     with pytest.raises(Unreadable, match=why):
         current(model(declared, f"{body}\n" + ("" if "V(p, n) <+" in body else "I(p, n) <+ 1e-3*V(p, n);")))
+
+
+def test_contributions_add_up_in_a_subcircuit_too() -> None:
+    body = "V(w) <+ 0.3; V(w) <+ 0.1 + idt(1e6*V(p, n), 0);\nI(p, n) <+ 1e-3*V(w); I(n, p) <+ 2e-3*V(p, n);"
+    read = va_rules.read(model("electrical w;", body), Path())
+    written = va_behavioural.subcircuit(read, read.modules[0])[0].splitlines()
+    (node,) = [line for line in written if line.startswith("B") and " w 0 V=" in line]
+    assert "V=(0.3) + " in node.replace("V=0.3", "V=(0.3)")
+    assert not any(line.startswith("Cw ") for line in written)  # the integral has a node of its own
+    (through,) = [line for line in written if line.startswith("B") and " p n I=" in line]
+    assert " + -(" in through
