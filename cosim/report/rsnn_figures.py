@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,22 +92,27 @@ def plot_writes(counts: NDArray[np.int64]) -> Figure:
 
 
 def plot_sweeps(
-    sweeps: Mapping[str, Mapping[str, Mapping[str, float]]], beside: Mapping[str, Any], *, titles: Mapping[str, str]
-) -> Figure:
+    sweeps: Mapping[str, Mapping[str, Mapping[str, float]]], beside: Mapping[str, Any], *, titles: Mapping[str, str],
+    curves: Collection[str] = (),
+) -> Figure:  # fmt: skip
     """Accuracy (%) of networks by the name of a point, mean and deviation, a panel per sweep; lines are those of
-    ``beside``, numbers or means.
+    ``beside``, numbers or means. The sweeps that ``curves`` names are curves over the numbers that their points begin
+    with, positive and rising, on a logarithmic axis.
     """
     with styled():
         figure = new_figure(10.0, 4.0)
         panels = figure.subplots(1, len(sweeps), sharey=True, width_ratios=[len(each) + 1 for each in sweeps.values()])
         for ax, (name, points) in zip(np.atleast_1d(panels), sweeps.items(), strict=True):
             means, deviations = ([x[key] for x in points.values()] for key in ("mean", "deviation"))
-            ax.errorbar(range(len(points)), means, deviations, fmt="o", color=COLOURS[0], capsize=3)
+            curve = name in curves
+            at = np.log10([float(point.split()[0]) for point in points]) if curve else np.arange(len(points))
+            ax.errorbar(at, means, deviations, fmt="o-" if curve else "o", color=COLOURS[0], lw=1.0, ms=4, capsize=3)
             for (label, x), line in zip(beside.items(), ("-", ":", "--", "-.", (0, (1, 4))), strict=False):
                 ax.axhline(x["mean"] if isinstance(x, Mapping) else x, color="0.5", ls=line, lw=0.9, label=label)
             names = [point.replace(" us", " µs") for point in points]
-            ax.set_xticks(range(len(points)), names, fontsize=6.5, rotation=40, ha="right")
-            ax.set(ylim=(0.0, 100.0), xlim=(-0.6, len(points) - 0.4))
+            ax.set_xticks(at, names, fontsize=6.5, rotation=40, ha="right")
+            margin = 0.6 * float(np.mean(np.diff(at))) if len(at) > 1 else 0.6
+            ax.set(ylim=(0.0, 100.0), xlim=(at[0] - margin, at[-1] + margin))
             ax.set_title(titles[name], fontsize=8)
         first = np.atleast_1d(panels)[0]
         first.set_ylabel("frames of new sentences, %")

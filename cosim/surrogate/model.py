@@ -87,8 +87,8 @@ class Surrogate:
         uncertified: networks and exports take it without a certificate, or one that misses its limits.
         threads: how many cores may work on a large array of closed pulses; more than are idle make it slower.
         answers: what it has answered so far, a sample each (`cosim.surrogate.train.save_samples`); copies share it.
-        dtype: "float64" or, of closed pulses, "float32" of the computation; the latter adds up to 3e-6 to the certified
-            error of the state.
+        dtype: "float64" or, of closed pulses and what is ``compiled``, "float32" of the computation; it adds up to 3e-6
+            to the certified error of the state.
         compiled: closed pulses, event neurons, filters and maps of circuits whose laws are polynomials or splines as
             vector instructions, by numba: the same answers to rounding, several times as fast on large arrays, after
             some seconds of compiling.
@@ -132,14 +132,17 @@ class Surrogate:
         if kind not in (np.float64, np.float32):
             raise UnknownName("dtype", str(self.dtype), ("float64", "float32"))
         if kind == np.float32 and self.map.pulse is None and self.law_kernel is None:
-            raise InputError(f"the map {self.name} of {self.device} has no float32 form", remedy="take dtype='float64'")
+            remedy = "take dtype='float64'" if self.compiled else "add compiled=True, or take dtype='float64'"
+            raise InputError(f"the map {self.name} of {self.parameters.name} has no float32 form", remedy=remedy)
         own = {name: np.asarray(values, dtype=kind) for name, values in self.instances.items()}
         self.parameters.resolved(**own)  # names and physical bounds
         # Python floats, which do not widen float32 arrays.
         nominal = {name: float(value) for name, value in self.parameters.resolved().items()}
         object.__setattr__(self, "values", Values({**nominal, **own}))
         if self.compiled and self.kernel is None and self.law_kernel is None:
-            raise InputError(f"the map {self.name} of {self.device} has no compiled form", remedy="take compiled=False")
+            raise InputError(
+                f"the map {self.name} of {self.parameters.name} has no compiled form", remedy="take compiled=False"
+            )
         if self.certificate is not None:
             if self.certificate.surrogate != self.fingerprint():
                 raise InputError(

@@ -37,10 +37,11 @@ NEVER = 1e9  # s: later than any spike
 MATCH = 0.05  # of the mean output interval: how near a matching spike is
 STATES, OUTPUTS = ("v", "u", "n", "phase"), ("spikes", "latency", "energy")
 NUMBERS = ("step", "tau", "kick", "dead", "reset", "memory", "closed", "open", "most ahead", "most behind", "coupled",
-           "rest_power", "spike_energy", "most idle", "most spent", "thermal", "rest", "late")  # fmt: skip
+           "rest_power", "spike_energy", "most idle", "most spent", "thermal", "rest", "late", "again", "anew",
+           "pace")  # fmt: skip
 LAWS = ("kick", "drains", "lift", "jump", "ahead", "ahead at rest", "behind", "behind at rest", "hasty", "late",
-        "leak", "left", "dead", "up", "fell", "longer", "longer in reset", "longer after", "stirred", "idle",
-        "spent")  # fmt: skip
+        "again", "again late", "leak", "left", "dead", "dead again", "up", "fell", "risen", "risen in spike", "longer",
+        "longer in reset", "longer after", "stirred", "idle", "spent")  # fmt: skip
 TABLES = ("held", "falls", "rises", "bump", "drawn")
 
 
@@ -116,14 +117,17 @@ class NeuronLaw:
             kicked v, n and the interval: ``ahead`` and ``behind`` s (V), for the time of a spike and for the stage
             without one, long after a reset ("at rest") and what there is more soon after one. Of the kicked v, the n
             before and the latency that the flow gives: by how much a spike is later than that, ``hasty`` (s) where it
-            comes with its input's kick and ``late`` (a share of it) after that.
+            comes with its input's kick and ``late`` (a share of it) after that. Next to the end of a reset, instead:
+            ``again``, exp(−latency / pace) of the kicked v and the n before, ``again late``, by how much (s) a spike is
+            later than that, and ``dead again``, of the kicked v and the phase of the spike.
             ``leak``: what the flow leaves out of the membrane (V). ``left``: the membrane after a reset (V). Of the
             kicked v and the time since the spike, until the reset: ``up`` and ``fell``, by how much (V) the membrane is
             above its leak with the ``bump``, and the stage above what it ``falls`` to. Of the kicked v and the phases
             at both ends of an event that begins before the end of a reset: ``stirred``, by how much (V) the stage is
-            above what it falls and rises to. ``dead``: the time from a spike to the end of its reset (s), over its
-            median. ``idle`` and ``spent``: the energy (J) of an event without and with a spike, over what it takes at
-            rest and for the spike.
+            above what it falls and rises to; ``risen`` and ``risen in spike``, the same up to a dead time after the
+            reset, by the phase of the event's spike or, for an event that begins within one, its own. ``dead``: the
+            time from a spike to the end of its reset (s), over its median. ``idle`` and ``spent``: the energy (J) of an
+            event without and with a spike, over what it takes at rest and for the spike.
         tables: by the names of `TABLES`, of the phase unless said otherwise: the share of the membrane that is
             ``held``; the stage as it ``falls`` after a spike (of the time since) and ``rises`` with and after the reset
             (V); the ``bump`` of the membrane (V; of the time since the spike); the share of a spike's energy that is
@@ -163,9 +167,12 @@ class NeuronLaw:
         latency = np.maximum(latency + self.law("hasty", about, soon), 0.0)
         late = self.law("late", about, ~soon & (latency < NEVER))
         latency = latency * (1.0 + np.clip(late, -of["late"], of["late"]))
+        anew = self.anew(phase)
+        latency = np.where(anew, self.again(kicked, n, phase), latency)
         fires = latency < interval
         latency = np.where(fires, latency, 0.0)
-        dead = self.dead(kicked, phase + latency)
+        spiked_at = np.minimum(phase + latency, of["memory"])
+        dead = self.dead(kicked, phase + latency, anew)
         since = np.where(fires, interval - latency, interval + phase + of["dead"])
         whole = np.where(fires, since - dead, phase + interval)
         end = np.minimum(whole, of["memory"])
@@ -182,8 +189,12 @@ class NeuronLaw:
         after = np.where(free, leaked + of["coupled"] * shift + self.law("leak", about, free & ~fires), resets)
         after = np.where(fires | up, spiked, after)
         fell = self.law("fell", {"v": kicked, "since": since}, fires & (end < -of["reset"]))
+        rising = (end >= -of["reset"]) & (end < of["dead"])
+        about = {"v": kicked, "phase": spiked_at, "end": end}
+        fell = fell + self.law("risen", about, fires & rising)
         about = {"v": kicked, "phase": phase, "end": end}
-        fell = fell + self.law("stirred", about, ~free & ~fires)
+        for name, which in (("risen in spike", up & rising), ("stirred", ~free & ~(up & rising))):
+            fell = fell + self.law(name, about, which & ~fires)
         stage = np.where(free & ~fires, stage, tables["falls"](since) + tables["rises"](end) + fell)
         energy = self.drawn(interval, phase, end, fires)
         about = {"v": v, "u": u, "n": n, "phase": phase, "interval": interval, "latency": latency}
@@ -247,9 +258,12 @@ class NeuronLaw:
         kicked = self.kicked_membrane(v, u, n, phase)
         jumped = n + self.law("jump", {"v": kicked, "n": n, "from": v})
         # the time to the next input does not move a spike
-        return self.flow.place(
+        settled = self.flow.place(
             kicked + self.ahead("ahead", kicked, jumped, phase, np.full_like(v, self.numbers["dead"])), jumped
         )[-1]
+        step = float(self.flow.distances[self.flow.distances.size // 2])
+        here, there = (self.above(x, n, phase) for x in (kicked, kicked + step))
+        return np.where(self.anew(phase), here * step / np.maximum(there - here, 1e-9), settled)
 
     def drained(self, v: Array, kick: Array, phase: Array) -> Array:
         """(k,) V that a reset leaves of a membrane with its kick.
@@ -296,15 +310,33 @@ class NeuronLaw:
         most = self.numbers[f"most {name}"] * (settled + (1.0 - settled) * fresh)
         return np.clip(found, -most, most)
 
+    def anew(self, phase: Array) -> NDArray[np.bool_]:
+        """(k,) whether an input comes so near to the end of a reset that the flow does not tell its spike."""
+        found: NDArray[np.bool_] = (phase >= self.numbers["again"]) & (phase < self.numbers["anew"])
+        return found
+
+    def above(self, kicked: Array, n: Array, phase: Array) -> Array:
+        """(k,) exp(−latency / pace) of such an input; not above 0 where it makes no spike."""
+        return self.law("again", {"v": kicked, "n": n}, self.anew(phase))
+
+    def again(self, kicked: Array, n: Array, phase: Array) -> Array:
+        """(k,) s from such an input to the spike that it makes."""
+        above = self.above(kicked, n, phase)
+        latency = -self.numbers["pace"] * np.log(np.clip(above, 1e-30, 1.0))
+        later = self.law("again late", {"v": kicked, "latency": latency}, self.anew(phase))
+        found: Array = np.where(above > 0.0, np.maximum(latency + later, 0.0), NEVER)
+        return found
+
     def fresh(self, phase: Array) -> Array:
         """(k,) how much of a reset is not forgotten (1..0)."""
         left = np.exp(-np.maximum(phase, 0.0) / self.numbers["dead"])
         return np.where(phase < self.numbers["memory"], left, 0.0)
 
-    def dead(self, kicked: Array, phase: Array) -> Array:
-        """(k,) s from a spike at a ``phase`` to the end of its reset."""
+    def dead(self, kicked: Array, phase: Array, anew: NDArray[np.bool_]) -> Array:
+        """(k,) s from a spike at a ``phase`` to the end of its reset; ``anew``: its input's, as of `anew`."""
         about = {"v": kicked, "phase": np.minimum(phase, self.numbers["memory"])}
-        return self.numbers["dead"] + self.law("dead", about)
+        again = self.law("dead again", {"v": kicked, "phase": self.after(phase)}, anew)
+        return self.numbers["dead"] + self.law("dead", about, ~anew) + again
 
     def drawn(self, interval: Array, phase: Array, end: Array, fires: NDArray[np.bool_]) -> Array:
         """(k,) J that an event takes at rest and for the spikes in it, by its phase before and at its end."""

@@ -17,6 +17,7 @@ from cosim.devices.base import Array
 from cosim.errors import FitError
 from cosim.surrogate.learned import WORTH, Law, fit
 from cosim.surrogate.neuron import HASTY, NUMBERS, QUIET, NeuronLaw, SpikeTrain, Table
+from cosim.surrogate.neuron_again import again_laws
 from cosim.surrogate.neuron_events import EARLY, LATER, Events
 from cosim.surrogate.neuron_laws import CAP, KINDS, LEAST_FRESH, best_of, law_of, nearest, smooth, trimmed, weighted
 from cosim.surrogate.planar import Flow, flow_of
@@ -91,11 +92,16 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     reset_in = (fires | (events.phase < -reset)) & (end >= 0.0)
     laws["left"] = law_of({"v": kicked, "phase": made.after(end)}, events.v_end, reset_in, full, rng,
                         kinds=KINDS)  # fmt: skip
+    again, found = again_laws(made, events, kicked, jumped, rng=rng)
+    laws |= again
+    numbers |= found
+    made = replace(made, numbers=MappingProxyType(numbers))
+    anew = made.anew(events.phase)
     still = events.phase >= 0.0
-    laws |= _ahead(made, events, kicked, jumped, still, rng) | _behind(made, events, kicked, jumped, still, rng)
+    laws |= _ahead(made, events, kicked, jumped, still & ~anew, rng) | _behind(made, events, kicked, jumped, still, rng)
     numbers["late"] = MOST_LATE
     made = replace(made, numbers=MappingProxyType(numbers))
-    laws |= _late(made, events, kicked, jumped, fires & still, rng)
+    laws |= _late(made, events, kicked, jumped, fires & still & ~anew, rng)
     left_out, behind = _helps(made, events, kicked, jumped, still & ~fires & (left > 0.0))
     laws |= dict.fromkeys(left_out)
     rest = events.v_end - flow.leaked(kicked, left)
@@ -106,22 +112,29 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     by = np.concatenate([[-1], np.maximum.accumulate(np.where(fires, np.arange(fires.size), -1))[:-1]])
     usual = np.abs(np.where(fires, events.dead, 0.0) - dead) < 0.5 * dead
     about = {"v": kicked, "phase": spiked}
-    laws["dead"] = law_of(about, events.dead - dead, fires & still & usual & ~events.hit, dead, rng, kinds=KINDS)
+    sure = fires & still & ~anew & usual & ~events.hit
+    laws["dead"] = law_of(about, events.dead - dead, sure, dead, rng, kinds=KINDS)
     tables |= _stages(trains, reset=reset, dead=dead, memory=numbers["memory"])
     tables["bump"] = _bump(trains, flow, reset=reset, dead=dead)
     since = np.where(fires, events.interval - events.latency, 0.0)
     above = events.v_end - flow.leaked(kicked, left) - tables["bump"](since)
     higher = events.n_end - tables["falls"](since) - tables["rises"](np.array(-reset))
     # not by `end`, which a further input may put off
-    lasting = fires & still & (since - made.dead(kicked, spiked) < -reset)
+    own = since - made.dead(kicked, spiked, anew)
+    known = fires & (still | anew)
+    lasting = known & (own < -reset)
     about = {"v": kicked, "since": since}
     for name, what in (("up", above), ("fell", higher)):
         laws[name] = trimmed(about, what, lasting, full, rng, kinds=KINDS)
+    about = {"v": kicked, "phase": spiked, "end": own}
+    higher = events.n_end - tables["falls"](since) - tables["rises"](own)
+    rising = (own >= -reset) & (own < dead)
+    laws["risen"] = trimmed(about, higher, known & rising, full, rng, kinds=KINDS)
     tables["drawn"], numbers["rest_power"], numbers["spike_energy"] = _energies(trains, events, end, dead=dead)
     made = replace(made, numbers=MappingProxyType(numbers))
     alone = np.append(events.phase[1:] >= 0.0, True) & ~fires  # no further input puts the same reset off
     first = (events.phase < 0.0) & (by == np.arange(by.size) - 1) & (by >= 0) & usual[by] & alone
-    longer = np.where(first, events.dead[by] - made.dead(kicked[by], spiked[by]), 0.0)
+    longer = np.where(first, events.dead[by] - made.dead(kicked[by], spiked[by], anew[by]), 0.0)
     expected = events.phase + longer
     about = {"v": events.v, "kick": made.kick(events.v, events.u, events.n, events.phase), "phase": expected}
     parts = {
@@ -130,11 +143,12 @@ def fit_neuron(trains: Sequence[SpikeTrain], *, seed: int = 0) -> NeuronLaw:
     }  # fmt: skip
     for name, part in parts.items():
         laws[name] = trimmed(about, longer, first & part, dead, rng, kinds=KINDS)
-    phase = events.phase - made.longer(events.v, events.u, events.n, events.phase)
-    until = np.minimum(phase + events.interval, numbers["memory"])
+    until = np.minimum(events.phase + events.interval, numbers["memory"])
     stage = tables["falls"](until + numbers["dead"]) + tables["rises"](until)
-    about = {"v": made.kicked_membrane(events.v, events.u, events.n, phase), "phase": phase, "end": until}
-    laws["stirred"] = trimmed(about, events.n_end - stage, (phase < 0.0) & ~fires, full, rng, kinds=KINDS)
+    about = {"v": kicked, "phase": events.phase, "end": until}
+    rising = (events.phase < -reset) & (until >= -reset) & (until < dead)
+    for name, which in (("risen in spike", rising), ("stirred", (events.phase < 0.0) & ~rising)):
+        laws[name] = trimmed(about, events.n_end - stage, which & ~fires, full, rng, kinds=KINDS)
     laws["idle"], laws["spent"] = None, None
     drawn = made.drawn(events.interval, events.phase, end, fires)
     rest = events.drawn - drawn

@@ -56,7 +56,8 @@ def critical_spikes(law: NeuronLaw, rng: np.random.Generator, *, mean: float, sh
         after = {name: state[name] + found[name] for name in STATES}
         chosen, way = 0, rng.random()
         if way < CRITICAL:
-            chosen = int(np.argmin(np.where(after["phase"] >= 0.0, np.abs(law.margin(after)), np.inf)))
+            free = after["phase"] >= min(law.numbers["again"], 0.0)
+            chosen = int(np.argmin(np.where(free, np.abs(law.margin(after)), np.inf)))
         elif way < CRITICAL + RESETTING:
             away = np.abs(after["phase"]) > NEAR_RESET * law.numbers["dead"]
             chosen = int(np.argmin(away))

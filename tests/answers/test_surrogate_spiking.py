@@ -31,6 +31,7 @@ from cosim.surrogate.filter import FilterLaw, FilterTrain, fit_filter, pulse_tra
 from cosim.surrogate.learned import Law
 from cosim.surrogate.model import Surrogate
 from cosim.surrogate.neuron import NeuronLaw, SpikeTrain, matched, run_neurons
+from cosim.surrogate.neuron_again import separated
 from cosim.surrogate.neuron_bench import NeuronBench, certificate_of, check_neuron, neuron_set
 from cosim.surrogate.neuron_fit import fit_neuron
 from cosim.surrogate.neuron_runs import HeldOut
@@ -206,6 +207,57 @@ def test_a_spike_is_the_later_the_closer_its_input_ends_to_the_threshold(law: Ne
     assert times[0] == np.inf
     assert np.all(np.diff(times) < 0.0)
     assert np.diff(times)[1] == pytest.approx(np.diff(times)[2], rel=1e-3)  # as the logarithm of the distance
+
+
+def with_second_spikes(law: NeuronLaw) -> NeuronLaw:
+    """The same, with a separatrix at 0.5 V next to the end of a reset, in whose wake a reset takes half as long."""
+
+    def plane(name: str, low: float, high: float, offset: float, slope: float) -> Law:
+        ends = np.array([[low, high]])
+        return Law("polynomial", (name,), ends, np.array([False]), ("it",), np.zeros(1), np.ones(1),
+                   Polynomial(1, np.array([[offset], [slope]])))  # fmt: skip
+
+    laws = {
+        "again": plane("v", 0.0, 1.0, 0.0, 0.5),  # v - 0.5
+        "again late": plane("latency", 0.0, 1.0, 1e-9, 0.0),
+        "dead again": plane("v", 0.0, 1.0, -0.5 * law.numbers["dead"], 0.0),
+    }
+    numbers = {"again": -1e-8, "anew": 1e-8, "pace": 6e-9, "open": -2e-8}
+    return replace(
+        law, laws=MappingProxyType({**law.laws, **laws}), numbers=MappingProxyType({**law.numbers, **numbers})
+    )
+
+
+def test_an_input_next_to_the_end_of_a_reset_spikes_by_a_separatrix_of_its_own(law: NeuronLaw) -> None:
+    made = with_second_spikes(law)
+    given = {"u": np.full(5, 0.5), "n": np.full(5, 0.5), "interval": np.full(5, 4e-7)}
+    phase = np.array([-5e-9, 5e-9, 5e-9, 5e-9, -5e-8])
+    v = np.array([0.3, 0.3, 0.2, 0.0, 0.3])
+    kicked = made.kicked_membrane(v, given["u"], given["n"], phase)
+    found = made({**given, "v": v, "phase": phase})
+    above = kicked > 0.5
+    assert above[:3].any()
+    assert (found["spikes"][:4] > 0.0).tolist() == above[:4].tolist()
+    assert found["spikes"][4] == 0.0  # too early: its reset is under way
+    late = -6e-9 * np.log(kicked[:4][above[:4]] - 0.5) + 1e-9
+    assert found["latency"][:4][above[:4]] == pytest.approx(late)
+    ends = phase[:4] + found["phase"][:4]
+    assert ends[above[:4]] == pytest.approx(4e-7 - late - 0.5 * law.numbers["dead"])
+    margin = made.margin({**given, "v": v, "phase": phase})[:4]
+    assert margin == pytest.approx(kicked[:4] - 0.5, abs=1e-9)
+
+
+def test_a_separatrix_is_found_by_when_spikes_came_and_by_what_did_not_spike() -> None:
+    rng, kick = np.random.default_rng(5), 5e-9
+    v, n = rng.uniform(0.3, 0.7, 300), rng.uniform(0.6, 1.0, 300)
+    interval = rng.uniform(1e-7, 1e-6, 300)
+    distance = v - (0.5 + 0.2 * (n - 0.8))
+    with np.errstate(invalid="ignore"):
+        latency = -2.5 * kick * np.log(distance / 0.4)
+    latency[~(latency < interval)] = np.inf
+    made, pace = separated({"v": v, "n": n}, latency, interval, kick=kick, rng=rng)
+    assert pace == pytest.approx(2.5 * kick)
+    assert made({"v": v, "n": n})["it"] == pytest.approx(distance / 0.4, abs=1e-6)
 
 
 def test_inputs_are_chosen_next_to_the_threshold(law: NeuronLaw) -> None:

@@ -15,6 +15,7 @@ from claims.heat import HEAT
 from claims.hostile import HOSTILE
 from claims.kills import KILLS_CLAIM
 from claims.line import LINE
+from claims.maze_speed import MAZE_SPEED
 from claims.mnist import MNIST
 from claims.mutations import MUTATIONS
 from claims.neohebbian import NEOHEBBIAN
@@ -43,6 +44,6 @@ CLAIMS: dict[str, Claim] = {
         LINE, ENGINES, OVERHEAD, CAMPAIGN, KILLS_CLAIM, RARE, HOSTILE, MNIST, HEAT, MUTATIONS, FOLDER, NEXT, STRD,
         NETLIST_FIT, COVERAGE, FITS_CLAIM, SURROGATES, SURROGATE_KINDS, WIRES_CLAIM, EXPORTS, SPEED, STC, VDSP,
         VDSP_PULSES, VDSP_FRESH, VDSP_RULES, NEOHEBBIAN, WIRES_ACCURACY, QUANTUMDOT, ECRAM, DIALECTS, RSNN,
-        RSNN_ENERGY,
+        RSNN_ENERGY, MAZE_SPEED,
     )
 }  # fmt: skip

@@ -217,6 +217,7 @@ def show(figures: Figures, writes: Any, learned: Mapping[str, RunResult]) -> Non
             "levels": "levels of a device (Fig. 11c)", "tau": "τ_TH; a step is 10 ns (11d)",
             "crosstalk": "F, K, geometry (11e)", "variability": "D_v and C_v (11f)", "alpha": "α of W(T) (14d)",
         },
+        curves=("tau", "alpha"),
     )  # fmt: skip
     save(drawn, FOLDER / "sweeps.png")
     page.figure(drawn, f"Mean and deviation of {len(SEEDS)} networks; crosstalk by the heat solution after 60 ns.")

@@ -72,7 +72,7 @@ BENCHES = MappingProxyType(
         "1t1r_random_pulses": Asked("1t1r_random_pulses", 512, 300),
         # without its physics; asked for less than `STATE` of 95 % of the events, because of the worst
         "1t1r_learned": Asked("1t1r_random_pulses", 100_000, 2000, "spline", MappingProxyType({"w": 0.002})),
-        "1t1h1m_phases": Asked("1t1h1m_phases", 400, 60),
+        "1t1h1m_phases": Asked("1t1h1m_phases", 512, 60),
         "stc_spike_pair": Asked("stc_spike_pair", 3072, 60),
     }
 )

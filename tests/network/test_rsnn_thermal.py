@@ -18,7 +18,7 @@ from cosim.network.systems.maze_settings import time_constant, volts
 from cosim.network.systems.rsnn import HEATED, RsnnSystem
 from cosim.network.systems.rsnn_settings import PRESETS, RsnnSettings, ThermalSettings
 from cosim.network.systems.rsnn_thermal import ThermalArray, coupling_of, crosstalk, devices
-from cosim.report.rsnn_figures import plot_learning
+from cosim.report.rsnn_figures import plot_learning, plot_sweeps
 from network.test_rsnn import copy_of_timit, toy
 
 SMALL = PRESETS["thermal"].with_(hidden=20, rate=1.0, spread=1.0)
@@ -302,6 +302,16 @@ def test_it_learns_and_goes_on_where_it_stopped() -> None:
     for name in ("into", "among", "read"):
         assert np.array_equal(run.weight(name), again.weight(name))
     assert again._writes() == run._writes()
+
+
+def test_sweeps_over_numbers_are_curves_and_others_points() -> None:
+    points = {name: {"mean": 60.0, "deviation": 1.0} for name in ("0.1 us", "1 us", "100 us")}
+    sweeps, titles = {"tau": points, "other": points}, {"tau": "τ", "other": "another"}
+    curve, dots = (ax.containers[0][0] for ax in plot_sweeps(sweeps, {}, titles=titles, curves=("tau",)).axes)
+    assert curve.get_xdata() == pytest.approx([-1.0, 0.0, 2.0])
+    assert curve.get_linestyle() == "-"
+    assert dots.get_xdata() == pytest.approx([0, 1, 2])
+    assert dots.get_linestyle() == "None"
 
 
 def test_the_decay_and_the_heater_are_the_device_s() -> None:
