@@ -85,11 +85,15 @@ class Drive:
 
 @dataclass(frozen=True)
 class ModelRun:
-    """Currents (n,) A and states (n,) of one run; ``missing`` are states that it lacks."""
+    """Currents (n,) A and states (n,) of one run; ``missing`` are states that it lacks.
+
+    ``beyond``: how far the node of a state goes beyond the bounds of what is read of it.
+    """
 
     current: Array
     states: Mapping[str, Array] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    beyond: Mapping[str, float] = field(default_factory=dict)
 
 
 # (t, v) -> the original as its language reads it

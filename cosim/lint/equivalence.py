@@ -189,6 +189,7 @@ def compare(
     after_second: Callable[[Drive], Deck] | None = None,
     read_to_look: bool = False,
     bounds: Mapping[str, tuple[float, float]] | None = None,
+    stopped: Collection[str] = (),
     shortest: float = 0.0,
 ) -> Equivalence:
     """Compare (see the module).
@@ -203,6 +204,7 @@ def compare(
         second: VACASK, or None.
         after_second: deck of the repaired model for it, where that is another one.
         bounds: of what is read of a state, where its node goes on beyond them.
+        stopped: the states that are meant to stop at these bounds.
         shortest: the period (s) below which the repaired model is not meant to follow.
         read_to_look: whether the drive is chosen by the reading, not by runs of the repaired model.
         in_file: puts the file's lines into an engine's sentence about ``before``, for those of the deck.
@@ -251,6 +253,7 @@ def compare(
         sign = "positive" if drive.sign > 0 else "negative"
         sign += f" (from {drive.floor * drive.amplitude:g} V on)" if drive.floor else ""
         unverified.append(f"only {sign} voltages were driven: nothing is verified about the others")
+        unverified += _late(new, stopped)
     if reference is not None:
         still = dict(_still(reference, new, chosen))
         findings += [at(STANDS, 1, 1, says) for says in still.values()]
@@ -375,12 +378,25 @@ def _simulate(
     t = np.asarray(data["time"].values, float)
     current = np.interp(knots, t, -np.asarray(data["i(vdrive)"].values, float))
     names = {str(name).lower(): name for name in data}  # ngspice may write them in lower case
-    found = {}
+    found, beyond = {}, {}
     for name, vector in states.items():
         if vector.lower() in names:
             x = np.asarray(data[names[vector.lower()]].values, float)
-            found[name] = np.interp(knots, t, np.clip(x, *bounds.get(name, (-np.inf, np.inf))))
-    return ModelRun(current, found, tuple(name for name in states if name not in found)), ""
+            read = np.clip(x, *bounds.get(name, (-np.inf, np.inf)))
+            found[name] = np.interp(knots, t, read)
+            beyond[name] = float(np.max(np.abs(x - read)))
+    return ModelRun(current, found, tuple(name for name in states if name not in found), beyond), ""
+
+
+def _late(new: ModelRun, stopped: Collection[str]) -> Iterator[str]:
+    """A sentence on each of the ``stopped`` states whose node overshot a bound by more than counts as the same."""
+    for name in stopped:
+        way = float(np.ptp(new.states[name])) if name in new.states else 0.0
+        if new.beyond.get(name, 0.0) > TOLERANCE * way > 0.0:
+            yield (
+                f"the node of state {name!r} overshoots a bound by {new.beyond[name] / way:.2%} of the state's way:"
+                " once driven back, it is late by as much, which a drive of one sign does not show"
+            )
 
 
 BODY_LINE = 3  # where the body of a `bench_deck` begins

@@ -7,7 +7,7 @@ only; nothing in it is executed, except by a simulator in its sandbox for the co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -268,6 +268,7 @@ def _fix_verilog_a(given: _Given, simulator: Simulator | None, *, second: Simula
         changed=fixed.text != text,
         second=second,
         bounds={name: bounds for name, (_, bounds) in scales.items()},
+        stopped=_stopped(module, states),
         shortest=_shortest(old, new),
     )
     others = [f"module {other.name!r} was not run and compared" for other in new.modules[1:]]
@@ -306,6 +307,7 @@ def _behavioural(given: _Given, fixed: Fixed, after: Lint, simulator: Simulator 
         period=given.period,
         changed=True,
         bounds={name: bounds for name, (_, bounds) in scales.items()},
+        stopped=_stopped(module, states),
         shortest=_shortest(old, new),
     )
     return Repair(result, after, replace(found, unverified=(*found.unverified, *others)))
@@ -339,6 +341,12 @@ def _added(old: va_rules.Model, new: va_rules.Model) -> dict[str, str]:
     """The states that the fix made nodes of -> their vectors."""
     added = new.modules[0].nets.keys() - old.modules[0].nets.keys()
     return {net.removesuffix("_state"): f"v(n1#{net})" for net in sorted(added) if net.endswith("_state")}
+
+
+def _stopped(module: Module, states: Collection[str]) -> list[str]:
+    """The states whose rate the fix sets to zero at a bound."""
+    tests = [s.value.names() for s in module.statements() if s.kind == "if" and s.value is not None]
+    return [name for name in states if any({f"{name}_state", f"{name}_rate"} <= names for names in tests)]
 
 
 def _integrals(module: Module) -> set[str]:

@@ -184,11 +184,18 @@ class _Writer:
         if access.name not in ("I", "V") and names[0] not in self._open:
             raise Unreadable(f"a contribution to {access.name}()", access.start)
         branch = (kind, names[0], names[1] if len(names) > 1 else "")
-        if kind == "V" and len(names) == 1 and self._state(branch[1], value):
+        if kind == "V" and len(names) == 1 and self._alone(names[0]) and self._state(branch[1], value):
             return
-        before = self._path.given.get(branch)
         text = self._text(value)
+        if (kind, branch[2], branch[1]) in self._path.given:  # the same branch the other way
+            branch, text = (kind, branch[2], branch[1]), f"-({text})"
+        before = self._path.given.get(branch)
         self._path.given[branch] = text if before is None else f"{before} + {text}"
+
+    def _alone(self, node: str) -> bool:
+        """Whether one statement alone contributes to the potential of ``node``."""
+        given = [s.access for s in self._module.statements() if s.kind == "contrib" and s.access is not None]
+        return sum(access.name == "V" and node in self._branch(access) for access in given) == 1
 
     def _state(self, node: str, value: Expr) -> bool:
         """``V(node) <+ x0 + idt(rate, 0)``: the node itself is the integral."""

@@ -29,6 +29,7 @@ from cosim.language.expressions import (
 )
 from cosim.language.va_tokens import number, scan
 from cosim.language.va_tree import Declared, Module, Statement
+from cosim.lint.va_branches import Sums, current_of_one
 from cosim.lint.va_clocks import step_parameters, ticks
 from cosim.lint.va_rules import Model
 from cosim.lint.va_state import INITIAL, NOW, enabling
@@ -81,23 +82,24 @@ class ModuleReading:
         self._nodes: dict[str, float] = {}
         self._memory: dict[int, float] = {}
         self._pending: dict[int, float] = {}
-        self._leaving: dict[str, float] = {}
-        self._forced: float | None = None
-        self._flow = 0.0  # the largest current that is contributed
+        self._grounds = frozenset(token.text for token in module.grounds)
+        self._sums = Sums(self._ports, self._grounds)
         self._grain = 0.0  # what the rounding of a derivative by the time may add to one
         self._time = 0.0
         self._last = (0.0, 0.0)  # time and voltage of the step before
         self._first = True
         self._scale = 1.0
         self._probe = {"V": 0.0, "I": 0.0}
+        self._stated: set[str] = set()
         self._solved = self._to_solve() if not partly else []
         self._uses_current = any(
             node.op == "call" and node.name == "I" and self._is_main(node)
             for expr in module.expressions()
             for node in expr.walk()
         )
-        flow = next(flow for one, flow in zip(model.modules, model.flows, strict=True) if one is module)
-        steps = step_parameters(module, flow)
+        if self._uses_current and not partly:
+            current_of_one(module, self._ports, self._branch)
+        steps = step_parameters(module, next(f for m, f in zip(model.modules, model.flows, strict=True) if m is module))
         self._arrays: dict[str, set[str]] = {}  # -> its elements
         for entry in (*module.parameters, *module.variables) if not partly else ():
             self._declare(entry)
@@ -130,18 +132,17 @@ class ModuleReading:
 
     def _to_solve(self) -> list[str]:
         """The inner nodes that currents flow into, and whose voltage nothing states."""
-        grounds = {token.text for token in self._module.grounds}
         fed: dict[str, None] = {}
-        stated: set[str] = set()
         for statement in self._module.statements():
             if statement.kind != "contrib" or statement.access is None:
                 continue
             names = self._branch(statement.access)
             if statement.access.name == "V":
-                stated |= set([name for name in names if name not in grounds][:1])
+                self._stated |= set([name for name in names if name not in self._grounds][:1])
             elif statement.access.name == "I":
                 fed |= dict.fromkeys(names)
-        return [name for name in fed if name not in {*self._ports, *grounds, *stated}]
+        self._stated -= {port.text for port in self._module.ports}
+        return [name for name in fed if name not in {*self._ports, *self._grounds, *self._stated}]
 
     def _branch(self, node: Expr) -> tuple[str, ...]:
         names = tuple(arg.name for arg in node.args)
@@ -179,19 +180,20 @@ class ModuleReading:
 
         def trial(current: float) -> float:
             """How far the branch is from its equation, with the state as it was before this step."""
-            self._values, self._nodes, self._pending = (
-                dict(before),
-                nodes | dict(zip(self._solved, at, strict=True)),
-                {},
-            )
+            self._values, self._pending = dict(before), {}
+            self._nodes = nodes | dict(zip(self._solved, at, strict=True))
             self._probe = {"V": volts, "I": current}
-            self._leaving, self._forced, self._flow, self._grain = {}, None, 0.0, 0.0
+            self._sums, self._grain = Sums(self._ports, self._grounds), 0.0
             for statement, initial in self._module.analogs:
                 if not initial or self._first:
                     self._run(statement)
-            if self._forced is not None:
-                return self._forced - volts
-            return self._leaving.get(self._ports[0], 0.0) - current
+            for name in self._stated - self._sums.stated.keys():
+                raise Unreadable(f"in some step nothing contributes to node {name!r}", self._module.start)
+            if self._sums.forced is None:
+                return self._sums.leaving.get(self._ports[0], 0.0) - current
+            if not self._uses_current:
+                raise Unreadable("a voltage between the terminals whatever the current", self._module.start)
+            return self._sums.forced - volts
 
         at = [nodes.get(name, 0.0) for name in self._solved]
         if self._solved:
@@ -209,12 +211,12 @@ class ModuleReading:
         def residual(x: Array) -> Array:
             at[:] = [float(value) for value in x]
             trial(0.0)
-            return np.array([self._leaving.get(name, 0.0) for name in self._solved])
+            return np.array([self._sums.leaving.get(name, 0.0) for name in self._solved])
 
         x, delta = np.array(at), 1e-7 * max(abs(self._probe["V"]), self._scale)
         for _ in range(_NEWTON):
             there = residual(x)
-            if float(np.max(np.abs(there))) <= 1e-9 * self._flow + self._grain + 1e-21:
+            if float(np.max(np.abs(there))) <= 1e-9 * self._sums.flow + self._grain + 1e-21:
                 return [float(value) for value in x]
             ahead = [residual(x + delta * row) - there for row in np.eye(len(x))]
             try:
@@ -322,22 +324,27 @@ class ModuleReading:
     def _voltage(self, name: str, arg: Expr) -> float:
         if name == self._ports[0]:
             return self._probe["V"]
-        if name == self._ports[1] or any(token.text == name for token in self._module.grounds):
+        if name == self._ports[1] or name in self._grounds:
             return 0.0
         if name in self._nodes:
+            self._sums.read(name)
             return self._nodes[name]
         if name in self._module.nets:
             return self._initial_node(name)
         raise Unreadable(f"node {name!r}", arg.start)
 
     def _initial_node(self, name: str) -> float:
-        """An inner node that is read before its contribution: the start value that its idt states."""
-        for statement in self._module.statements():
-            access, value = statement.access, statement.value
-            if access is None or value is None or (access.name, access.args[0].name) != ("V", name):
-                continue
-            return evaluate(value, self._named, self._start_of, self._dialect)
-        raise Unreadable(f"node {name!r} is not a state", self._module.start)
+        """An inner node that is read before its contributions: the start value that their idt state."""
+        given = [s for s in self._module.statements() if s.kind == "contrib" and s.access and s.access.name == "V"]
+        branches = [(s, self._branch(s.access)) for s in given if s.access is not None]
+        found = [(s, n[0]) for s, n in branches if name in n and {*n} <= {name} | self._grounds]
+        if not found:
+            raise Unreadable(f"node {name!r} is not a state", self._module.start)
+        once = {"block"} if len(found) > 1 else {"block", "if", "case", "event"}
+        if any(around.kind not in once for s, _ in found for around in self._module.around(s)):
+            raise Unreadable(f"{name!r} is read before its contributions, some under conditions", found[0][0].start)
+        values = [(s.value, 1.0 if first == name else -1.0) for s, first in found if s.value is not None]
+        return sum(sign * evaluate(x, self._named, self._start_of, self._dialect) for x, sign in values)
 
     def _start_of(self, node: Expr) -> float | None:
         if node.name == "idt":
@@ -481,18 +488,8 @@ class ModuleReading:
 
     def _contribute(self, access: Expr, value: float) -> None:
         names = self._branch(access)
-        inner = [name for name in names if all(token.text != name for token in self._module.grounds)]
         if len(names) == 1 and names[0] in self._open:
             return
-        if access.name not in ("V", "I"):
-            raise Unreadable(f"a contribution to {access.name}()", access.start)
-        if access.name == "I":
-            self._flow = max(self._flow, abs(value))
-            for name, sign in zip(names, (1.0, -1.0), strict=False):
-                self._leaving[name] = self._leaving.get(name, 0.0) + sign * value
-        elif self._is_main(access):
-            self._forced = (self._forced or 0.0) + self._sign(access) * value
-        elif len(inner) == 1 and (len(names) == 1 or inner[0] not in self._ports):
-            self._nodes[inner[0]] = value if inner[0] == names[0] else -value
-        else:
-            raise Unreadable("a voltage between inner nodes", access.start)
+        node = self._sums.add(access, names, value)
+        if node:
+            self._nodes[node] = self._sums.stated[node]

@@ -28,12 +28,16 @@ def model(declared: str, body: str) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A model, the one period (s) that is tried, words of what was done, and the sign of the drive that is needed."""
+    """A model, the one period (s) that is tried, words of what was done, and the sign of the drive that is needed.
+
+    ``late``: the node overshoots a bound, which that drive does not show.
+    """
 
     text: str
     period: float
     says: str
     sign: int = 0
+    late: bool = False
 
 
 CASES = {
@@ -65,6 +69,13 @@ CASES = {
               "x = x + ($abstime - last)*(V(p, n) < 0 ? 1e6*V(p, n)*x : 1e14*V(p, n)*exp(99*x));"
               "\nI(p, n) <+ 1e-3*x*V(p, n);\nlast = $abstime;"),
         1e-6, "x is the voltage of an internal node", sign=-1,
+    ),
+    "a bound that is reached fast, under the one sign that runs": Case(
+        model("real x, last;",
+              "@(initial_step) x = 0.2;\n"
+              "x = x + ($abstime - last)*(V(p, n) > 0 ? 1e8*V(p, n) : 1e20*V(p, n)*exp(99*(1 - x)));\n"
+              "if (x > 1) x = 1;\nI(p, n) <+ 1e-3*x*V(p, n);\nlast = $abstime;"),
+        1e-6, "x is the voltage of an internal node", sign=1, late=True,
     ),
     "a time that is counted from zero again": Case(
         model("real age, x, last, step;",
@@ -143,6 +154,7 @@ def test_the_repair_is_what_was_written(
     drove = repair.equivalence.drive
     assert drove is not None
     assert drove.sign == case.sign
+    assert ("overshoots a bound" in str(repair.equivalence.unverified)) == case.late
     compared = repair.equivalence.comparisons[1:3]
     assert [c.what.split()[2] for c in compared] == ["ngspice", "VACASK"]
     assert max(c.largest for c in compared) < 1e-3  # of full scale

@@ -362,3 +362,86 @@ def test_a_state_against_a_ground_of_the_module_is_read(branch: str, sign: str) 
 def test_a_port_that_is_driven_against_a_ground_is_not_read() -> None:
     with pytest.raises(Unreadable, match="between inner nodes"):
         current(model("electrical gnd; ground gnd;", "V(n, gnd) <+ V(p);"))
+
+
+FLUX = (1.0 - np.cos(2.0 * np.pi * TIMES / 2e-6)) * 1e6 * 2e-6 / (2.0 * np.pi)
+SUMS = {
+    "a constant and an integral": ("V(w, gnd) <+ 0.3; V(w, gnd) <+ idt(1e6*V(p, n), 0);", 0.3 + FLUX),
+    "an integral and a constant, the node the other way": (
+        "V(w, gnd) <+ idt(1e6*V(p, n), 0.1); V(gnd, w) <+ -0.3;", 0.4 + FLUX
+    ),
+    "with and without the ground": ("V(w) <+ 0.3; V(w, gnd) <+ idt(1e6*V(p, n), 0);", 0.3 + FLUX),
+    "some under a condition": (
+        "V(w) <+ 0.3;\nif (V(p, n) > 0) V(w) <+ V(p, n);\nelse V(w) <+ -2*V(p, n);\nif (V(p, n) > 0.5) V(w) <+ 1;",
+        0.3 + np.where(VOLTS > 0.0, VOLTS, -2.0 * VOLTS) + (VOLTS > 0.5),
+    ),
+    "in a loop": ("for (k = 0; k < 3; k = k + 1) V(w) <+ k*V(p, n);", 3.0 * VOLTS),
+    "of integrals alone": ("V(w) <+ idt(1e6*V(p, n), 0.1); V(w) <+ idt(2e6*V(p, n), 0.2);", 0.3 + 3.0 * FLUX),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("early", [False, True])
+def test_the_potentials_of_a_node_add_up_in_each_step(name: str, early: bool) -> None:
+    body, w = SUMS[name]
+    out = "I(p, n) <+ 1e-3*V(w, gnd)*V(p, n);"
+    text = model("electrical w, gnd; ground gnd;\ninteger k;", f"{out}\n{body}" if early else f"{body}\n{out}")
+    right = 1e-3 * w * VOLTS
+    if early and ("if " in body or "for " in body):
+        with pytest.raises(Unreadable, match="'w' is read before its contributions, some under conditions"):
+            current(text)
+    else:
+        off = np.abs(current(text) - right)
+        assert np.quantile(off, 0.999) < NEAR * np.abs(right).max()  # but where a condition's edge meets a step
+
+
+CURRENTS = {
+    "two currents": ("I(p, n) <+ 1e-3*V(p, n); I(p, n) <+ 2e-3*V(p, n);", 3e-3 * VOLTS),
+    "two currents, one the other way": ("I(p, n) <+ 1e-3*V(p, n); I(n, p) <+ 3e-3*V(p, n);", -2e-3 * VOLTS),
+    "currents of two branches": ("I(p, n) <+ 1e-3*V(p, n); I(p, gnd) <+ 2e-3*V(p, n);", 3e-3 * VOLTS),
+    "potentials both ways": ("V(p, n) <+ 3e3*I(p, n); V(n, p) <+ 1e3*I(p, n);", VOLTS / 2e3),
+    "a potential and a reversed current": ("V(p, n) <+ 3e3*I(p, n); V(p, n) <+ 1e3*I(n, p);", VOLTS / 2e3),
+    "a switch branch": (
+        "if (V(p, n) > 0) V(p, n) <+ 2e3*I(p, n); else I(p, n) <+ 1e-3*V(p, n);",
+        np.where(VOLTS > 0.0, VOLTS / 2e3, 1e-3 * VOLTS),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CURRENTS)
+def test_contributions_between_the_terminals_add_up(name: str) -> None:
+    body, right = CURRENTS[name]
+    read = current(model("electrical gnd; ground gnd;", body))
+    assert np.abs(read - right).max() < 1e-6 * np.abs(right).max()
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("V(w) <+ 0.3; x = V(w); V(w) <+ V(p, n);", "'w' is read between its contributions"),
+        ("V(w) <+ 0.3; V(w) <+ 0.5*V(w);", "'w' is read between its contributions"),
+        ("if (V(p, n) > 0.5) V(w) <+ 0.3;", "in some step nothing contributes to node 'w'"),
+        ("V(b) <+ 0.3; V(w) <+ V(p, n);", "potentials of two branches between the same nodes"),
+        ("V(w) <+ 0.3; I(w) <+ V(p, n);", "a potential and a flow are contributed to a branch in one step"),
+        ("V(p, n) <+ 1e3*I(p, n); I(p, n) <+ 1e-3*V(p, n);", "a potential and a flow are contributed to a branch"),
+        ("V(p, n) <+ 1e3*I(p, n); I(p, gnd) <+ 1e-3*V(p, n);", "beside the branch whose current is read"),
+        ("V(p, n) <+ 1e3*I(r);", "several branches between the terminals"),
+        ("V(p, n) <+ 0.3;", "a voltage between the terminals whatever the current"),
+        ("V(p) <+ 0.3; x = V(p);", "of a terminal against ground"),
+    ],
+)
+def test_contributions_that_have_no_sum_are_not_read(body: str, why: str) -> None:
+    declared = "electrical w, gnd; ground gnd;\nbranch (w) b;\nbranch (p, n) r;\nreal x;"
+    with pytest.raises(Unreadable, match=why):
+        current(model(declared, f"{body}\n" + ("" if "V(p, n) <+" in body else "I(p, n) <+ 1e-3*V(p, n);")))
+
+
+def test_contributions_add_up_in_a_subcircuit_too() -> None:
+    body = "V(w) <+ 0.3; V(w) <+ 0.1 + idt(1e6*V(p, n), 0);\nI(p, n) <+ 1e-3*V(w); I(n, p) <+ 2e-3*V(p, n);"
+    read = va_rules.read(model("electrical w;", body), Path())
+    written = va_behavioural.subcircuit(read, read.modules[0])[0].splitlines()
+    (node,) = [line for line in written if line.startswith("B") and " w 0 V=" in line]
+    assert "V=(0.3) + " in node.replace("V=0.3", "V=(0.3)")
+    assert not any(line.startswith("Cw ") for line in written)  # the integral has a node of its own
+    (through,) = [line for line in written if line.startswith("B") and " p n I=" in line]
+    assert " + -(" in through
