@@ -91,7 +91,7 @@ def test_a_neuron_is_asked_for_no_less_than_its_certificate_is() -> None:
 
 @pytest.mark.parametrize("name", BENCHES)
 def test_every_state_and_output_of_a_bench_has_a_target(name: str) -> None:
-    event_map = BenchMap.load(name)
+    event_map = BenchMap.load(BENCHES[name].bench)
     for entry in (*event_map.states, *event_map.outputs):
         assert f"{name}_{entry}" in ERRORS
     assert f"{name}_speed_up" in SURROGATE_KINDS.limits
