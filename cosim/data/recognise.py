@@ -202,7 +202,7 @@ def _events(sheet: Sheet, columns: dict[str, Column], *, numbered: list[Column],
 
 
 def _complex(sheet: Sheet) -> list[Part]:
-    """The vectors of an AC analysis: a real part over another is no curve of a device."""
+    """The vectors of an AC analysis: real parts plotted against each other are not a device's I-V curve."""
     parts = [column.title for column in sheet.columns if column.title.lower().startswith(("re(", "im("))]
     if not sheet.of("Hz") or not parts:
         return []

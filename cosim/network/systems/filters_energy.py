@@ -47,7 +47,7 @@ LEAKED = 0.25e6  # of the threshold, 1/s
 HELD = 0.2e-6  # s from a spike until the membrane is free again
 PARTS = (64, 60, 100)  # trains, each part with random numbers of its own; the last one is held out
 TIGHTENED = 2  # of those, the last ones, are run again at the neuron's own tolerances
-SEED = 100  # of the certificate: its layer and its trains are no seed's that a user gets without asking for it
+SEED = 100  # of the certificate: far from 0, 1, ..., so that its layer and trains are not those of a user's run
 SPREAD = 0.2  # by which the logarithm of a threshold is moved at random, either way, as other layers have others
 # Of 95 % of the trains, our choice: the number is that of neuron surrogates, who judge blocks of ten inputs by it; in a
 # whole train errors cancel.

@@ -449,7 +449,7 @@ class RsnnRun:
 
 
 def pace_told(values: Mapping[str, Any]) -> str:
-    """How much of the processor time was the first batch's, and the pace after it; or why there is none."""
+    """How much of the processor time was the first batch's, and the pace after it; or why the pace is missing."""
     if not values["processor_seconds"]:
         return ": all had been learned before this start, so its pace is not known"
     if values["times_real"] is None:
